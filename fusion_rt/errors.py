@@ -1,0 +1,21 @@
+"""What the runtime raises: wrong program or wrong configuration, before the first message.
+
+Bad sensor data is never an exception; it is counted by cause (`fusion_rt.transport`) and reported
+in Health. Each class takes values and builds the sentence, so callers can test the fields.
+"""
+
+
+class FusionError(Exception):
+    """Base of all errors raised on purpose: the command line prints these without a traceback."""
+
+
+class ConfigError(FusionError):
+    """A rig, calibration or schedule file that cannot be run as written."""
+
+    def __init__(self, file: str, where: str, problem: str, way_out: str = "") -> None:
+        self.file = file
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        place = f"{file}: {where}: " if where else f"{file}: "
+        super().__init__(f"{place}{problem}" + (f"; {way_out}" if way_out else ""))
