@@ -1,0 +1,31 @@
+// Python bindings of the CPU twin. Private: fusion_rt/kernels.py is the typed door.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include "fingerprint.cuh"
+
+namespace nb = nanobind;
+
+namespace {
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+uint64_t fingerprint(Bytes payload, size_t max_words) {
+  const uint8_t* data = payload.data();
+  const size_t size = payload.size();
+  uint64_t sum = fusion_rt::mix64(size);
+  if (size < sizeof(uint64_t)) {
+    for (size_t i = 0; i < size; ++i) sum += fusion_rt::mix64((i + 1) * 256 + data[i]);
+    return sum;
+  }
+  const size_t words = size / sizeof(uint64_t) < max_words ? size / sizeof(uint64_t) : max_words;
+  for (size_t i = 0; i < words; ++i) sum += fusion_rt::fingerprint_term(data, size, i, words);
+  return sum;
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  m.def("fingerprint", &fingerprint, nb::arg("payload"), nb::arg("max_words"),
+        nb::call_guard<nb::gil_scoped_release>());
+}
