@@ -19,3 +19,12 @@ class ConfigError(FusionError):
         self.way_out = way_out
         place = f"{file}: {where}: " if where else f"{file}: "
         super().__init__(f"{place}{problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class TopicError(FusionError):
+    """A topic name that cannot be."""
+
+    def __init__(self, topic: str, problem: str) -> None:
+        self.topic = topic
+        self.problem = problem
+        super().__init__(f'topic "{topic}": {problem}')
