@@ -22,7 +22,7 @@ ProcessState = Literal["starting", "ready", "hung", "backing_off", "failed", "st
 Mode = Literal["NORMAL", "DEGRADED", "MINIMAL", "BLIND"]
 
 StampNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""Rig time in nanoseconds; bounded so that it fits the signed 64-bit integers of logs and arrays."""
+"""Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
 
 BOX_COLUMNS = (
     "x_m",
