@@ -177,7 +177,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     state: StreamState
     reason: str = ""
-    """One sentence a person can act on; empty while alive."""
+    """One sentence a person can act on; empty while all is well."""
     since_ns: int
     """When it entered this state."""
     rate_hz: float = 0.0
