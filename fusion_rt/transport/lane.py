@@ -39,8 +39,8 @@ class Packet(msgspec.Struct, frozen=True):
     """What came over a lane: a header's bytes, or an announcement with its ring's file."""
 
     kind: bytes
-    data: memoryview
-    """Valid until the next receive on any lane of this listener."""
+    data: bytes
+    """A copy: decoded headers point into it."""
     fd: int | None
     """Ours to close: `discard` does."""
 
@@ -97,7 +97,7 @@ class LaneListener:
             return None
         if size == 0:
             return None
-        return Packet(bytes(self._view[:1]), self._view[1:size], _received_fd(ancillary))
+        return Packet(bytes(self._view[:1]), bytes(self._view[1:size]), _received_fd(ancillary))
 
     def close(self) -> None:
         self._socket.close()

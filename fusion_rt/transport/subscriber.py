@@ -158,7 +158,7 @@ class Subscriber:
                 self.strays[Drop.MALFORMED.value] += 1
             packet.discard()
 
-    def _accept_header(self, data: memoryview, source: PayloadSource) -> None:
+    def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
         recv_ns = self._clock.now_ns()
         header = decode_header(data)
         if isinstance(header, Drop):
