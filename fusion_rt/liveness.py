@@ -9,7 +9,7 @@ lateness, rate) is judged with an empty inbox only, and a check that comes later
 it was asked for gives the stream that time back.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -40,6 +40,15 @@ class ArrivedHeader(Protocol):
     def sent_ns(self) -> int: ...
     @property
     def fingerprint(self) -> int: ...
+
+
+class _Seen(NamedTuple):
+    """Of the newest message; its header may point into a receive buffer, so it is not kept."""
+
+    node: str
+    incarnation: int
+    stamp_ns: int
+    sent_ns: int
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -82,14 +91,14 @@ class StreamMonitor:
         self._emptied_ns = started_ns
         self._is_postponed = False
         self._returned = 0
-        self._newest: ArrivedHeader | None = None
+        self._newest: _Seen | None = None
         self._is_weighed = True
         self._is_off_rate = False
         self._jumped_ns = 0
         self._fault = ""
         self._gaps = GapWindow(period_ns)
-        self._received = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
-        self._published = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
+        self._arrivals = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
+        self._publications = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
         self._hops = HopWindow()
         self._invalid = FaultWindow()
         self._late = FaultWindow()
@@ -100,9 +109,10 @@ class StreamMonitor:
         self._arrive(recv_ns)
         self._compare(header)
         self.received += 1
-        self._newest, self._is_weighed = header, False
-        self._received.add(recv_ns, self.received)
-        self._published.add(header.sent_ns, header.seq)
+        self._newest = _Seen(header.node, header.incarnation, header.stamp_ns, header.sent_ns)
+        self._is_weighed = False
+        self._arrivals.add(recv_ns, self.received)
+        self._publications.add(header.sent_ns, header.seq)
         self._hops.add(recv_ns - header.sent_ns)
         self._note_repeats(header, recv_ns)
         ahead_ns = header.stamp_ns - recv_ns
@@ -147,7 +157,7 @@ class StreamMonitor:
             state=self.verdict.state,
             reason=self.verdict.reason,
             since_ns=self.verdict.since_ns,
-            rate_hz=self._received.rate_hz(),
+            rate_hz=self._arrivals.rate_hz(),
             age_ns=None if self._newest is None else now_ns - self._newest.stamp_ns,
             hop_p50_ns=self._hops.percentile_ns(50),
             hop_p99_ns=self._hops.percentile_ns(99),
@@ -182,8 +192,8 @@ class StreamMonitor:
 
     def _start_over(self) -> None:
         """After a restart or a silence: rate and repeats begin with the next message."""
-        self._received.clear()
-        self._published.clear()
+        self._arrivals.clear()
+        self._publications.clear()
         self._is_off_rate = False
         for repeats in self._repeats.values():
             repeats.clear()
@@ -211,9 +221,9 @@ class StreamMonitor:
             return
         self._is_weighed = True
         self._late.add(self._recv_ns - self._newest.stamp_ns > self._max_age_ns)
-        if self._published.is_full():
+        if self._publications.is_full():
             # By sequence number and time of sending: what we skip or read late slows no sensor.
-            off_hz = abs(self._published.rate_hz() - self._rate_hz)
+            off_hz = abs(self._publications.rate_hz() - self._rate_hz)
             self._is_off_rate = off_hz > RATE_TOLERANCE * self._rate_hz
 
     def _judge(
@@ -309,8 +319,8 @@ class StreamMonitor:
         return f"{text}, already when node {self._node()} sent them: check {self._device}"
 
     def _rate_text(self) -> str:
-        span = duration_text(self._published.span_ns)
-        rates = f"{self._published.rate_hz():.1f} Hz instead of {self._rate_hz:g} Hz over {span}"
+        span = duration_text(self._publications.span_ns)
+        rates = f"{self._publications.rate_hz():.1f} Hz instead of {self._rate_hz:g} Hz over {span}"
         return f"{rates}: check the settings of {self._device}, or rate_hz in the rig"
 
     def _unjudged_text(self, now_ns: int) -> str:
