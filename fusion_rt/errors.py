@@ -74,3 +74,12 @@ class KeyFileError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"keys {path}: {problem}; {way_out}")
+
+
+class DemoError(FusionError):
+    """A demo that showed nothing."""
+
+    def __init__(self, problem: str, log: str) -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"demo: {problem}; the end of its log:\n{log}")

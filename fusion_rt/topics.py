@@ -87,3 +87,8 @@ def topic_kind(topic: str) -> TopicKind:
     if kind is None:
         raise TopicError(topic, f"unknown kind; known: {', '.join(KINDS)}")
     return kind
+
+
+def heartbeat_topic(node: str) -> str:
+    """Where the node of this name gives its signs of life."""
+    return f"heartbeat/{node.replace('/', '.')}"
