@@ -61,3 +61,49 @@ class TopicError(FusionError):
         self.topic = topic
         self.problem = problem
         super().__init__(f'topic "{topic}": {problem}')
+
+
+class RingError(FusionError):
+    """A shared-memory ring that cannot be made, or is not what its publisher announced."""
+
+
+class SessionError(FusionError):
+    """A run directory that cannot be used, or in which no rig runs."""
+
+    def __init__(self, run_dir: str, problem: str, way_out: str = "") -> None:
+        self.run_dir = run_dir
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(
+            f"run directory {run_dir}: {problem}" + (f"; {way_out}" if way_out else "")
+        )
+
+
+class MessageError(FusionError):
+    """A program published what its topic does not carry."""
+
+    def __init__(self, topic: str, node: str, problem: str) -> None:
+        self.topic = topic
+        self.node = node
+        self.problem = problem
+        super().__init__(f'topic "{topic}": {problem}' + (f" from {node}" if node else ""))
+
+
+class PublisherError(FusionError):
+    """A topic that cannot be offered."""
+
+    def __init__(self, topic: str, problem: str, way_out: str = "") -> None:
+        self.topic = topic
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'topic "{topic}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
+class KeyFileError(FusionError):
+    """CURVE keys that are missing, damaged or readable by others."""
+
+    def __init__(self, path: str, problem: str, way_out: str) -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"keys {path}: {problem}; {way_out}")

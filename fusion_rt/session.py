@@ -1,0 +1,162 @@
+"""One run of a rig: its private directory, in which its processes find each other, and its clock.
+
+Endpoints derive from the directory and the topic, so there is no discovery service to be down.
+The directory belongs to one user, mode 0700; a lock file, freed by the kernel, tells a running rig
+from what a killed one left behind.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from fusion_rt.clock import RigClock
+from fusion_rt.errors import SessionError
+
+_FILE = "session.json"
+_LOCK = "supervisor.lock"
+_MAX_SOCKET_PATH = 107  # sun_path of <sys/un.h>, less its final NUL
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What every process of a running rig must agree on."""
+
+    run_dir: str
+    rig: str
+    """Name of the rig."""
+    clock_offset_ns: int
+    """Of rig time to CLOCK_MONOTONIC (`fusion_rt.clock.RigClock`)."""
+    supervisor_pid: int
+
+    def clock(self) -> RigClock:
+        return RigClock(self.clock_offset_ns)
+
+    def endpoint(self, topic: str) -> str:
+        """ZeroMQ endpoint of the topic's publisher."""
+        return f"ipc://{self.socket_path(topic)}"
+
+    def socket_path(self, topic: str) -> Path:
+        return Path(self.run_dir, f"{_flat(topic)}.sock")
+
+    def lock_path(self, topic: str) -> Path:
+        """Held by the topic's one publisher."""
+        return Path(self.run_dir, f"{_flat(topic)}.lock")
+
+
+def default_run_dir(rig: str) -> Path:
+    """Where a rig of this name runs when nobody says otherwise."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime, "fusion_rt", rig)
+    return Path(tempfile.gettempdir(), f"fusion_rt-{os.getuid()}", rig)
+
+
+@contextlib.contextmanager
+def start_session(run_dir: Path, rig: str) -> Iterator[Session]:
+    """Own the directory until exit: refuse a second rig, clear what a killed one left."""
+    _make_private(run_dir)
+    with _locked(run_dir / _LOCK, run_dir):
+        _clear(run_dir)
+        clock = RigClock.starting_now()
+        session = Session(str(run_dir), rig, clock.offset_ns, os.getpid())
+        _check_socket_paths(session)
+        _write_atomically(run_dir / _FILE, msgspec.json.encode(session))
+        try:
+            yield session
+        finally:
+            _clear(run_dir)
+            (run_dir / _LOCK).unlink()
+            with contextlib.suppress(OSError):  # not empty: somebody else's files
+                run_dir.rmdir()
+
+
+def attach_session(run_dir: Path) -> Session:
+    """The session of the rig that runs in `run_dir`."""
+    way_out = "start one with `fusion-rt run RIG`, or name its directory with --run-dir"
+    try:
+        return msgspec.json.decode((run_dir / _FILE).read_bytes(), type=Session)
+    except FileNotFoundError:
+        raise SessionError(str(run_dir), "no rig runs here", way_out) from None
+    except msgspec.DecodeError as error:
+        raise SessionError(str(run_dir), f"{_FILE} is damaged ({error})", way_out) from error
+
+
+def is_running(run_dir: Path) -> bool:
+    """Whether a supervisor holds the directory now."""
+    try:
+        with (run_dir / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _locked(lock_path: Path, run_dir: Path) -> Iterator[None]:
+    with lock_path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            problem = f"a rig already runs here (supervisor pid {lock.read().strip() or 'unknown'})"
+            raise SessionError(
+                str(run_dir), problem, "stop it, or choose another --run-dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _try_lock(lock: IO[str], path: Path) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    # The last owner unlinks the file as it leaves; a lock on an unlinked file protects nothing.
+    return path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat())
+
+
+def _make_private(run_dir: Path) -> None:
+    # The parent in a shared /tmp must be ours too: whoever owns it could swap the directory.
+    for directory in (run_dir.parent, run_dir):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+    status = run_dir.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        problem = f"expected a directory of user {os.getuid()}, got one of user {status.st_uid}"
+        raise SessionError(str(run_dir), problem, "choose another --run-dir")
+    run_dir.chmod(0o700)
+
+
+def _clear(run_dir: Path) -> None:
+    for path in run_dir.iterdir():
+        is_topic = "=" in path.name and path.suffix in {".sock", ".lock"}
+        if is_topic or path.name == _FILE:
+            path.unlink()
+
+
+def _check_socket_paths(session: Session) -> None:
+    longest = session.socket_path("heartbeat/" + "x" * 32)
+    if len(os.fsencode(longest)) > _MAX_SOCKET_PATH:
+        problem = f"path too long for sockets ({_MAX_SOCKET_PATH} bytes at most)"
+        raise SessionError(session.run_dir, problem, "choose a shorter --run-dir")
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
+        temporary.write(data)
+    os.replace(temporary.name, path)
+
+
+def _flat(topic: str) -> str:
+    """A topic as a file name; topics hold no '=' (`fusion_rt.topics`)."""
+    return topic.replace("/", "=")

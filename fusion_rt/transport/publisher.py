@@ -1,0 +1,194 @@
+"""Publisher: sends one topic's messages to whoever listens, and waits for nobody.
+
+Per message: one msgpack header, one copy of large arrays into the ring (none if they were loaned),
+one packet to each local subscriber. A slow reader loses frames, counted, and holds up nobody.
+"""
+
+import contextlib
+import fcntl
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+import numpy.typing as npt
+import zmq
+
+from fusion_rt.clock import Clock
+from fusion_rt.errors import MessageError, PublisherError
+from fusion_rt.kernels import fingerprint
+from fusion_rt.messages import Message
+from fusion_rt.session import Session
+from fusion_rt.topics import topic_kind
+from fusion_rt.transport.audience import Audience
+from fusion_rt.transport.drops import Drop
+from fusion_rt.transport.security import be_server, guard, load_own_keys
+from fusion_rt.transport.slots import SlotStore
+from fusion_rt.transport.wire import (
+    WIRE_VERSION,
+    Array,
+    Header,
+    MessageCodec,
+    Payload,
+    describe,
+    encode_header,
+)
+from fusion_rt.transport.zeromq import Context
+
+_RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
+PUBLISHED = "published"
+
+
+class TcpOffer(msgspec.Struct, frozen=True):
+    """Where a topic is offered to other hosts, and the key directory that decides to whom."""
+
+    address: str
+    """For example tcp://0.0.0.0:7601."""
+    keys: Path
+
+
+class Publisher:
+    """The one publisher of `topic`. Use from one thread; close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        topic: str,
+        session: Session,
+        clock: Clock,
+        node: str = "",
+        offer: TcpOffer | None = None,
+    ) -> None:
+        self.topic = topic
+        self.counters: Counter[str] = Counter()
+        """`published`, and drops by cause (`fusion_rt.transport.drops.Drop`)."""
+        self._kind = topic_kind(topic)
+        self._clock = clock
+        self._node = node
+        self._incarnation = secrets.randbits(63)
+        self._seq = 0
+        self._codec = MessageCodec(self._kind.message)
+        self._slots = SlotStore(_RING_SLOTS)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._slots.close)
+            stack.enter_context(_only_publisher(topic, session.lock_path(topic)))
+            context = stack.enter_context(zmq.Context())
+            self._audiences = [_listen(context, session.endpoint(topic), stack)]
+            if offer is not None:
+                self._audiences.append(_listen_securely(context, offer, stack))
+            self._resources = stack.pop_all()
+
+    def loan(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AbstractContextManager[Array]:
+        """An uninitialised array that `publish` sends without a copy.
+
+        One at a time, and yours only inside the `with`; what is not published there is lost.
+        """
+        return self._slots.loan(shape, dtype)
+
+    def publish(
+        self,
+        message: Message,
+        watermark_ns: int | None = None,
+        trace: tuple[tuple[str, int], ...] = (),
+    ) -> None:
+        """Send to everybody who listens now; never blocks."""
+        self._check(message)
+        for audience in self._audiences:
+            audience.refresh()
+        seq, self._seq = self._seq, self._seq + 1
+        self.counters[PUBLISHED] += 1
+        if all(audience.is_empty for audience in self._audiences):
+            return
+        body, arrays = self._codec.encode(message)
+        header = Header(
+            version=WIRE_VERSION,
+            topic=self.topic,
+            node=self._node,
+            incarnation=self._incarnation,
+            seq=seq,
+            stamp_ns=message.stamp_ns,
+            sent_ns=self._clock.now_ns(),
+            body=msgspec.Raw(body),
+            watermark_ns=watermark_ns,
+            fingerprint=_fingerprint(arrays),
+            trace=trace,
+        )
+        self._send_to_lanes(header, arrays)
+        self._send_plain(header, arrays)
+
+    def close(self) -> None:
+        """Subscribers keep what they have taken."""
+        self._resources.close()
+
+    def __enter__(self) -> "Publisher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check(self, message: Message) -> None:
+        if type(message) is not self._kind.message:
+            carried = f"carries {self._kind.message.__name__}, got {type(message).__name__}"
+            raise MessageError(self.topic, self._node, carried)
+        problem = message.problem()
+        if problem is not None:
+            raise MessageError(self.topic, self._node, problem)
+
+    def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
+        payloads = self._slots.place(arrays)
+        if payloads is None:
+            self.counters[Drop.RING_FULL.value] += 1
+            return
+        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+        ring = self._slots.ring if _is_in_ring(payloads) else None
+        for audience in self._audiences:
+            audience.send_to_lanes(data, ring, self.counters)
+
+    def _send_plain(self, header: Header, arrays: list[Array]) -> None:
+        audiences = [audience for audience in self._audiences if audience.has_plain]
+        if not audiences:
+            return
+        payloads = tuple(describe(array) for array in arrays)
+        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+        frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
+        for audience in audiences:
+            audience.send_plain(frames)
+
+
+def _is_in_ring(payloads: tuple[Payload, ...]) -> bool:
+    return bool(payloads) and payloads[0].slot is not None
+
+
+def _fingerprint(arrays: list[Array]) -> int:
+    """Of the first array; 0, not taken, where that would cost a copy."""
+    return fingerprint(arrays[0]) if arrays and arrays[0].flags.c_contiguous else 0
+
+
+@contextlib.contextmanager
+def _only_publisher(topic: str, lock_path: Path) -> Iterator[None]:
+    with lock_path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            way_out = "a topic has one publisher: stop the other or rename this one"
+            raise PublisherError(topic, "is being published already", way_out) from None
+        yield
+
+
+def _listen(context: Context, endpoint: str, stack: contextlib.ExitStack) -> Audience:
+    socket = context.socket(zmq.XPUB)
+    audience = Audience(socket)
+    stack.callback(audience.close)
+    socket.bind(endpoint)
+    return audience
+
+
+def _listen_securely(context: Context, offer: TcpOffer, stack: contextlib.ExitStack) -> Audience:
+    stack.callback(guard(context, offer.keys).stop)
+    socket = context.socket(zmq.XPUB)
+    be_server(socket, load_own_keys(offer.keys))
+    audience = Audience(socket)
+    stack.callback(audience.close)
+    socket.bind(offer.address)
+    return audience

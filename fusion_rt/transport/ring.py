@@ -1,0 +1,217 @@
+"""The payload ring: shared-memory slots that one publisher writes and any number of readers map.
+
+Memory is one sealed memfd: it has no name, so whatever is killed, the kernel frees it with its last
+user, and nobody can truncate it under a reader. Slots are owned through open-file-description (OFD)
+locks on that file, byte i standing for slot i:
+
+- The writer claims the oldest slot with a write lock. Refused means that a reader holds it; the
+  writer goes on to the next one and never waits.
+- A reader takes a slot with a read lock. Refused, or a generation other than the descriptor's: the
+  message was overwritten. The reader never waits either.
+- The kernel arbitrates, so there is no race between marking and checking, and it drops every lock
+  of a process that died, so there is nothing to clean up.
+
+OFD locks conflict only between different open file descriptions. A reader therefore re-opens the
+file (`/proc/self/fd/N`), and nodes are started by exec, never by fork.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import weakref
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fusion_rt.errors import RingError
+from fusion_rt.transport.drops import Drop
+from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES
+
+_PAGE = 4096
+_CACHE_LINE = 64
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_F_SEAL_FUTURE_WRITE = 0x10  # <linux/fcntl.h> since 5.1: no further writable mapping
+# Populated mappings fault their pages in now, not under the first frames.
+_MAP_FLAGS = mmap.MAP_SHARED | mmap.MAP_POPULATE
+_WORD = struct.Struct("Q")
+MAX_SLOTS = 64
+MAX_RING_BYTES = 2 << 30
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
+    """Layout of the file: one generation word per slot, each on its cache line, then the slots."""
+
+    slots: int
+    stride: int
+    """Bytes from one slot to the next, whole pages."""
+
+    @property
+    def data_offset(self) -> int:
+        return _round_up(self.slots * _CACHE_LINE, _PAGE)
+
+    @property
+    def size(self) -> int:
+        return self.data_offset + self.slots * self.stride
+
+    def problem(self) -> str | None:
+        """Why no ring can look like this; None when one can."""
+        if not 1 <= self.slots <= MAX_SLOTS:
+            return f"slots: expected 1..{MAX_SLOTS}, got {self.slots}"
+        if not 0 < self.stride <= MAX_PAYLOAD_BYTES or self.stride % _PAGE:
+            return f"stride: expected whole pages up to {MAX_PAYLOAD_BYTES}, got {self.stride}"
+        if self.size > MAX_RING_BYTES:
+            return f"size: expected at most {MAX_RING_BYTES} bytes, got {self.size}"
+        return None
+
+
+class RingWriter:
+    """The publisher's end. Claims one slot at a time."""
+
+    def __init__(self, slots: int, slot_bytes: int) -> None:
+        self.geometry = RingGeometry(slots, _round_up(max(slot_bytes, 1), _PAGE))
+        if problem := self.geometry.problem():
+            raise RingError(problem)
+        self.fd = os.memfd_create("fusion_rt", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, self.geometry.size)
+        # Mapped before the seal: FUTURE_WRITE forbids every later writable mapping, also ours.
+        self._memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
+        self._next = 0
+
+    def claim(self) -> int | None:
+        """The oldest slot that no reader holds, now ours to write; None when all are held."""
+        for step in range(self.geometry.slots):
+            slot = (self._next + step) % self.geometry.slots
+            if _lock(self.fd, fcntl.F_WRLCK, slot):
+                self._next = (slot + 1) % self.geometry.slots
+                _set_generation(self._memory, slot, _generation(self._memory, slot) | 1)
+                return slot
+        return None
+
+    def view(self, slot: int) -> Bytes:
+        """The claimed slot's bytes, to write."""
+        return _slot_bytes(self._memory, self.geometry, slot)
+
+    def release(self, slot: int) -> int:
+        """Give the claimed slot to readers (or back, unwritten); returns its new generation."""
+        generation = (_generation(self._memory, slot) | 1) + 1
+        _set_generation(self._memory, slot, generation)
+        _lock(self.fd, fcntl.F_UNLCK, slot)
+        return generation
+
+    def close(self) -> None:
+        """Readers keep what they have mapped."""
+        os.close(self.fd)
+
+
+class RingReader:
+    """A subscriber's end: takes slots, read-only, and gives each back with its last view."""
+
+    def __init__(self, fd: int, geometry: RingGeometry) -> None:
+        """Check and re-open the ring behind `fd`, which stays the caller's."""
+        if problem := geometry.problem() or _file_problem(fd, geometry):
+            raise RingError(problem)
+        self.geometry = geometry
+        self.held: set[int] = set()
+        self._leases: dict[int, weakref.ref[Bytes]] = {}
+        self._retired = False
+        self._memory: mmap.mmap | None = None
+        self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def take(self, slot: int, generation: int) -> Bytes | Drop:
+        """The slot's bytes, ours until this array and every view of it are gone."""
+        if not 0 <= slot < self.geometry.slots:
+            return Drop.BAD_DESCRIPTOR
+        if slot in self.held:
+            return self._take_again(slot, generation)
+        memory = self._map()
+        if not _lock(self._fd, fcntl.F_RDLCK, slot):
+            return Drop.OVERRUN
+        if _generation(memory, slot) != generation:
+            _lock(self._fd, fcntl.F_UNLCK, slot)
+            return Drop.OVERRUN
+        view = _slot_bytes(memory, self.geometry, slot)
+        self.held.add(slot)
+        self._leases[slot] = weakref.ref(view, lambda _: self._release(slot))
+        return view
+
+    def retire(self) -> None:
+        """Close once the last view is gone."""
+        self._retired = True
+        if not self.held:
+            self._close()
+
+    def _take_again(self, slot: int, generation: int) -> Bytes | Drop:
+        """A message delivered twice: one lock serves both, so both share one array."""
+        lease = self._leases.get(slot)
+        view = None if lease is None else lease()
+        if view is None or _generation(self._map(), slot) != generation:
+            return Drop.OVERRUN
+        return view
+
+    def _map(self) -> mmap.mmap:
+        """Not before it is needed: who looks at headers only never pays for the pages."""
+        if self._memory is None:
+            self._memory = mmap.mmap(self._fd, self.geometry.size, _MAP_FLAGS, mmap.PROT_READ)
+        return self._memory
+
+    def _release(self, slot: int) -> None:
+        # May run in any thread, whenever the last view dies. `held` is what `take` looks at, so the
+        # slot leaves it last.
+        self._leases.pop(slot, None)
+        if self._fd >= 0:
+            _lock(self._fd, fcntl.F_UNLCK, slot)
+        self.held.discard(slot)
+        if self._retired and not self.held:
+            self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _lock(fd: int, kind: int, slot: int) -> bool:
+    """Set or clear this file description's lock on the slot; False when another one has it."""
+    # struct flock: l_type, l_whence, l_start, l_len, l_pid (0 for OFD locks)
+    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, slot, 1, 0)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _generation(memory: mmap.mmap, slot: int) -> int:
+    """Odd while the slot is being written. The slot's lock orders it with the payload."""
+    return int(_WORD.unpack_from(memory, slot * _CACHE_LINE)[0])
+
+
+def _set_generation(memory: mmap.mmap, slot: int, generation: int) -> None:
+    _WORD.pack_into(memory, slot * _CACHE_LINE, generation)
+
+
+def _slot_bytes(memory: mmap.mmap, geometry: RingGeometry, slot: int) -> Bytes:
+    start = geometry.data_offset + slot * geometry.stride
+    return np.frombuffer(memory, np.uint8, geometry.stride, start)
+
+
+def _file_problem(fd: int, geometry: RingGeometry) -> str | None:
+    """Why reading the file could go wrong later: too short, or free to shrink (SIGBUS)."""
+    if (size := os.fstat(fd).st_size) != geometry.size:
+        return f"file: expected {geometry.size} bytes, got {size}"
+    seals = -1
+    with contextlib.suppress(OSError):  # not a memfd
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    if seals < 0 or seals & _SEALS != _SEALS:
+        return f"file: expected a memfd sealed against resizing, got seals {seals}"
+    return None
+
+
+def _round_up(size: int, unit: int) -> int:
+    return -(-size // unit) * unit

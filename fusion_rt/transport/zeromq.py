@@ -1,0 +1,21 @@
+"""The few things we ask of ZeroMQ sockets beside sending and receiving."""
+
+from typing import TypeAlias, cast
+
+import zmq
+
+Socket: TypeAlias = "zmq.Socket[bytes]"
+Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
+
+_RECONNECT_MS = 30
+
+
+def has_message(socket: Socket) -> bool:
+    """Whether a receive would return at once; cheaper than zmq.Poller for one socket."""
+    return bool(cast(int, socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def reconnect_quickly(connecting: Socket) -> None:
+    """Before connect: try at a steady pace, without back-off, so that a return is seen."""
+    connecting.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    connecting.set(zmq.RECONNECT_IVL_MAX, 0)
