@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fusion_rt import __version__
-from fusion_rt.commands import check, demo, doctor, keys, run, top
+from fusion_rt import check_command as check
+from fusion_rt.commands import demo, doctor, keys, run, top
 from fusion_rt.errors import FusionError
 
 EXIT_REFUSED = 2
@@ -31,7 +32,7 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001  # acted on by its callback
+    version: Annotated[  # acted on by its callback
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
     ] = False,
 ) -> None:

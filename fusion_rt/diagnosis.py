@@ -88,7 +88,9 @@ def _kernel() -> Finding:
     release = platform.release()
     major, minor = (int("".join(filter(str.isdigit, n)) or 0) for n in release.split(".")[:2])
     if (major, minor) < (5, 1):
-        return Finding("kernel", "failure", release, "sealed shared memory needs Linux 5.1 or newer")
+        return Finding(
+            "kernel", "failure", release, "sealed shared memory needs Linux 5.1 or newer"
+        )
     return Finding("kernel", "ok", release)
 
 
@@ -98,7 +100,9 @@ def _shared_memory() -> Finding:
         writer = RingWriter(slots=2, slot_bytes=1)
         reader = RingReader(writer.fd, writer.geometry)
         slot = writer.claim()
-        is_taken = slot is not None and not isinstance(reader.take(slot, writer.release(slot)), Drop)
+        is_taken = slot is not None and not isinstance(
+            reader.take(slot, writer.release(slot)), Drop
+        )
         reader.retire()
         writer.close()
     except (OSError, RingError) as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from fusion_rt.clock import NS_PER_S, Clock
+from fusion_rt.clock import Clock
 from fusion_rt.drivers.port import DriverPort, Messages, SensorOptions
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.messages import Heartbeat, Message, NodeState

@@ -157,10 +157,13 @@ def _make_private(run_dir: Path) -> None:
 
 
 def _clear(run_dir: Path) -> None:
-    for path in run_dir.iterdir():
-        is_topic = "=" in path.name and path.suffix in {".sock", ".lock"}
-        if is_topic or path.name == _FILE:
-            path.unlink()
+    """Remove what dead publishers left, and the last session; a living publisher keeps its own."""
+    for lock_path in run_dir.glob("*=*.lock"):
+        with lock_path.open("a") as lock:
+            if _try_lock(lock, lock_path):
+                lock_path.with_suffix(".sock").unlink(missing_ok=True)
+                lock_path.unlink()
+    (run_dir / _FILE).unlink(missing_ok=True)
 
 
 def _check_socket_paths(session: Session) -> None:

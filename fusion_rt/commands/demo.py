@@ -51,7 +51,14 @@ def demo_command(
 def _watch(rig: str, run_dir: Path, log: Path, seconds: float) -> Health | None:
     """Show the rig for so long; returns its last state."""
     clock = RigClock.starting_now()
-    last = None
+    last: Health | None = None
+
+    def remembered(states: Iterator[Health]) -> Iterator[Health]:
+        nonlocal last
+        for health in states:
+            last = health
+            yield health
+
     with _supervised(rig, run_dir, log) as supervisor:
         session = _attach(run_dir, supervisor, clock, log)
         end_ns = clock.now_ns() + int(seconds * NS_PER_S)
@@ -59,12 +66,7 @@ def _watch(rig: str, run_dir: Path, log: Path, seconds: float) -> Health | None:
         def is_over() -> bool:
             return clock.now_ns() >= end_ns or supervisor.poll() is not None
 
-        def remembered() -> Iterator[Health]:
-            nonlocal last
-            for last in health_of(session, session.clock(), is_over):  # noqa: B020
-                yield last
-
-        show(remembered())
+        show(remembered(health_of(session, session.clock(), is_over)))
     return last
 
 
