@@ -30,6 +30,7 @@ _FACADES = (
     (0.45, 0.40, 0.22), (0.38, 0.30, 0.27), (0.52, 0.50, 0.48), (0.24, 0.21, 0.19),
 )  # fmt: skip
 _DEPTH_M = 12.0
+_LAMP_ARM_M = 0.6
 _PLACE_M = 6.4
 _ZEBRA_FREE_M = 8.0
 _CORNER_FREE_M = 18.0
@@ -55,23 +56,24 @@ class City(msgspec.Struct, frozen=True, eq=False):
     tunnels_m: npt.NDArray[np.float64]
     """(tunnels, 4): lowest and highest x, lowest and highest y of the covered street."""
     parked: tuple[Parked, ...]
+    lamps_m: npt.NDArray[np.float64]
+    """(lamps, 3): the heads of the street lamps."""
 
     def is_in_tunnel(self, x_m: float, y_m: float) -> bool:
         x0, x1, y0, y1 = self.tunnels_m.T
         return bool(((x0 < x_m) & (x_m < x1) & (y0 < y_m) & (y_m < y1)).any())
 
     def is_hidden(
-        self, origin_m: npt.NDArray[np.float64], targets_m: npt.NDArray[np.float64]
+        self, origins_m: npt.NDArray[np.float64], targets_m: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.bool_]:
-        """(N,): whether a building stands between (3,) and each of (N, 3)."""
-        if not len(self.buildings_m):
-            return np.zeros(len(targets_m), bool)
+        """(N,): whether a building stands between each of (N, 3) or (1, 3) and of (N, 3)."""
         x0, x1, y0, y1, height = self.buildings_m.T
         low = np.stack([x0, y0, np.zeros_like(x0)], axis=-1)[None]
         high = np.stack([x1, y1, height], axis=-1)[None]
-        way = (targets_m - origin_m)[:, None, :]
+        way = (targets_m - origins_m)[:, None, :]
         way = np.where(np.abs(way) < 1e-9, 1e-9, way)
-        to_low, to_high = (low - origin_m) / way, (high - origin_m) / way
+        start = origins_m[:, None, :]
+        to_low, to_high = (low - start) / way, (high - start) / way
         enters = np.minimum(to_low, to_high).max(axis=-1)
         leaves = np.maximum(to_low, to_high).min(axis=-1)
         hidden: npt.NDArray[np.bool_] = ((enters < leaves) & (leaves > 0) & (enters < 1)).any(axis=1)
@@ -84,13 +86,16 @@ def build_city(layout: Layout, tunnel_links: list[Link], seed: int) -> City:
     tunnels_m = np.array(tunnels, np.float64).reshape(-1, 4)
     numbers = range(-1, layout.nodes)
     places = [(i, j) for i in numbers for j in numbers]
-    blocks, buildings = [], []
+    blocks, buildings, lamps = [], [], []
     for i, j in places:
         rng = np.random.default_rng([seed, 0xC171, i + 1, j + 1])
         boxes = list(_buildings(i, j, layout, rng))
         buildings += [corners for corners, _ in boxes]
         parts = [_building(corners, facade) for corners, facade in boxes]
-        parts += list(_street_furniture(i, j, layout, tunnels_m, rng))
+        heads = list(_lamp_heads(i, j, layout.block_m, tunnels_m))
+        lamps += heads
+        parts += [_lamp(*head) for head in heads]
+        parts += list(_trees_and_signs(i, j, layout, tunnels_m, rng))
         blocks.append(join(parts))
     walls = [(corners, 3) for corners in _end_walls(layout)]
     blocks += [join([_building(corners, facade) for corners, facade in walls])]
@@ -103,6 +108,7 @@ def build_city(layout: Layout, tunnel_links: list[Link], seed: int) -> City:
         buildings_m=np.array(buildings + [corners for corners, _ in walls]),
         tunnels_m=tunnels_m,
         parked=tuple(_parked(layout, tunnels_m, seed)),
+        lamps_m=np.array([(x_m, y_m, LAMP_HEIGHT_M) for x_m, y_m, _ in lamps]).reshape(-1, 3),
     )
 
 
@@ -157,34 +163,54 @@ def _end_walls(layout: Layout) -> Iterator[_Corners]:
         yield near - 12, far + 12, low, high, 14.0
 
 
-def _street_furniture(
+_Lamp = tuple[float, float, tuple[int, int]]
+"""x and y of its head, and which way that stands out from the pole."""
+
+
+def _along_sides(
+    i: int, j: int, block_m: float, from_middle_m: float
+) -> Iterator[tuple[float, float, tuple[int, int]]]:
+    """The place beside each of the four streets so far from the middle of the block's side."""
+    inner_m = block_m / 2 - TREE_M
+    for side in range(4):
+        (ax, ay), out = HEADINGS[side], HEADINGS[(side + 3) % 4]
+        x_m = (i + 0.5) * block_m + out[0] * inner_m + ax * from_middle_m
+        yield x_m, (j + 0.5) * block_m + out[1] * inner_m + ay * from_middle_m, out
+
+
+def _lamp_heads(
+    i: int, j: int, block_m: float, tunnels_m: npt.NDArray[np.float64]
+) -> Iterator[_Lamp]:
+    """`native/shade.h` knows this lattice."""
+    count = lamps_per_block(block_m)
+    for k in range(count):
+        from_middle_m = ((k + 0.25) / count - 0.5) * block_m
+        if abs(from_middle_m) > block_m / 2 - TREE_M - 4:
+            continue
+        for x_m, y_m, out in _along_sides(i, j, block_m, from_middle_m):
+            if not _covers(tunnels_m, x_m, y_m):
+                yield x_m + out[0] * _LAMP_ARM_M, y_m + out[1] * _LAMP_ARM_M, out
+
+
+def _trees_and_signs(
     i: int,
     j: int,
     layout: Layout,
     tunnels_m: npt.NDArray[np.float64],
     rng: np.random.Generator,
 ) -> Iterator[Mesh]:
+    """Trees between the lamps, and a sign at each end of each side."""
     block_m = layout.block_m
-    count = lamps_per_block(block_m)
-    middle_x, middle_y = (i + 0.5) * block_m, (j + 0.5) * block_m
-    inner_m = block_m / 2 - TREE_M
-    for side in range(4):
-        along, out = HEADINGS[side], HEADINGS[(side + 3) % 4]
-        for k in range(2 * count):
-            from_middle_m = ((k + 0.5) / (2 * count) - 0.5) * block_m
-            x_m = middle_x + out[0] * inner_m + along[0] * from_middle_m
-            y_m = middle_y + out[1] * inner_m + along[1] * from_middle_m
-            has_tree = rng.random() < layout.trees
-            if abs(from_middle_m) > inner_m - 4 or _covers(tunnels_m, x_m, y_m):
-                continue
-            if k % 2 == 0:
-                yield _lamp(x_m, y_m, out)
-            elif has_tree:
+    count, corner_m = lamps_per_block(block_m), block_m / 2 - TREE_M
+    for k in range(count):
+        from_middle_m = ((k + 0.75) / count - 0.5) * block_m
+        for x_m, y_m, _ in _along_sides(i, j, block_m, from_middle_m):
+            has_tree = rng.random() < layout.trees and abs(from_middle_m) < corner_m - 4
+            if has_tree and not _covers(tunnels_m, x_m, y_m):
                 yield _tree(x_m, y_m, rng)
-        corner_m = inner_m - 0.3
-        x_m = middle_x + out[0] * inner_m + along[0] * corner_m
-        y_m = middle_y + out[1] * inner_m + along[1] * corner_m
-        yield _sign(x_m, y_m)
+    for x_m, y_m, _ in _along_sides(i, j, block_m, corner_m - 0.3):
+        if not _covers(tunnels_m, x_m, y_m):
+            yield _sign(x_m, y_m)
 
 
 def _covers(tunnels_m: npt.NDArray[np.float64], x_m: float, y_m: float, by_m: float = 2.0) -> bool:
@@ -194,10 +220,10 @@ def _covers(tunnels_m: npt.NDArray[np.float64], x_m: float, y_m: float, by_m: fl
 
 
 def _lamp(x_m: float, y_m: float, out: tuple[int, int]) -> Mesh:
-    pole = cylinder((x_m, y_m, LAMP_HEIGHT_M / 2), 0.09, LAMP_HEIGHT_M, "pole", sides=6)
-    head_x, head_y = x_m + out[0] * 0.6, y_m + out[1] * 0.6
-    low = (head_x - 0.35, head_y - 0.35, LAMP_HEIGHT_M - 0.12)
-    return join([pole, box(low, (head_x + 0.35, head_y + 0.35, LAMP_HEIGHT_M), "street_lamp")])
+    foot = (x_m - out[0] * _LAMP_ARM_M, y_m - out[1] * _LAMP_ARM_M, LAMP_HEIGHT_M / 2)
+    low = (x_m - 0.35, y_m - 0.35, LAMP_HEIGHT_M - 0.12)
+    head = box(low, (x_m + 0.35, y_m + 0.35, LAMP_HEIGHT_M), "street_lamp")
+    return join([cylinder(foot, 0.09, LAMP_HEIGHT_M, "pole", sides=6), head])
 
 
 def _tree(x_m: float, y_m: float, rng: np.random.Generator) -> Mesh:

@@ -1,0 +1,177 @@
+// The camera of the simulator: draws a scene, shades it, develops the picture.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "develop.h"
+#include "raster.h"
+#include "scene.h"
+#include "shade.h"
+
+namespace fusion_rt::sim {
+
+struct Visibility {
+  std::vector<int64_t> shown, alone;  // pixels per instance: seen, and if nothing stood before it
+};
+
+class Camera {
+ public:
+  Camera(const Lens& lens, std::vector<Vec3> ground_colours)
+      : raster_(lens),
+        ground_colours_(std::move(ground_colours)),
+        light_(raster_.size()),
+        blurred_(raster_.size()),
+        shifts_(raster_.size()),
+        codes_(raster_.size()) {}
+  Camera(const Camera&) = delete;
+  Camera& operator=(const Camera&) = delete;
+
+  int add_mesh(Mesh mesh) {
+    for (const auto& t : mesh.triangles)
+      mesh.normals.push_back(unit(cross(mesh.vertices[t[1]] - mesh.vertices[t[0]],
+                                        mesh.vertices[t[2]] - mesh.vertices[t[0]])));
+    meshes_.push_back(std::make_unique<Mesh>(std::move(mesh)));
+    return static_cast<int>(meshes_.size()) - 1;
+  }
+  const Mesh* mesh(int number) const { return meshes_.at(number).get(); }
+
+  // Which object each pixel shows, without light: enough for ground truth.
+  Visibility draw(const Scene& scene, const std::vector<Instance>& instances) {
+    Visibility seen{std::vector<int64_t>(instances.size()), std::vector<int64_t>(instances.size())};
+    raster_.clear();
+    std::vector<Vec3> corners;
+    for (size_t i = 0; i < instances.size(); ++i) {
+      const Instance& instance = instances[i];
+      const Mesh& mesh = *instance.mesh;
+      corners.resize(mesh.vertices.size());
+      for (size_t v = 0; v < corners.size(); ++v)
+        corners[v] = scene.camera_from_city.apply(instance.city_from_object.apply(mesh.vertices[v]));
+      for (size_t t = 0; t < mesh.triangles.size(); ++t) {
+        const auto& c = mesh.triangles[t];
+        const std::array<Vec3, 3> triangle{corners[c[0]], corners[c[1]], corners[c[2]]};
+        raster_.draw(triangle, static_cast<uint32_t>(i << 16 | t));
+        if (instance.is_counted) raster_.count(triangle, static_cast<uint16_t>(i), seen.alone[i]);
+      }
+    }
+    for (const uint32_t owner : raster_.owner)
+      if (owner != kNobody) ++seen.shown[owner >> 16];
+    return seen;
+  }
+
+  void light(const Scene& scene, const std::vector<Instance>& instances,
+             const std::vector<Glow>& glows, float rain) {
+    if (scene.shadow > 0) cast_shadows(scene, instances);
+    shade(scene, instances);
+    for (const Glow& glow : glows) add(scene, glow);
+    if (rain > 0) let_rain(scene, rain);
+    blur(light_, shifts_, raster_.lens.width, raster_.lens.height, blurred_);
+    encode(blurred_.data(), codes_.data(), codes_.size(), scene.gain);
+  }
+
+  const std::vector<Pixel16>& codes() const { return codes_; }
+  const Raster& raster() const { return raster_; }
+
+ private:
+  void cast_shadows(const Scene& scene, const std::vector<Instance>& instances) {
+    const Vec3 sun = scene.to_sun;
+    if (sun.z < 0.03f) return;
+    std::vector<Vec3> corners;
+    for (const Instance& instance : instances) {
+      if (!instance.casts_shadow) continue;
+      const Mesh& mesh = *instance.mesh;
+      corners.resize(mesh.vertices.size());
+      for (size_t v = 0; v < corners.size(); ++v) {
+        const Vec3 p = instance.city_from_object.apply(mesh.vertices[v]);
+        const float k = std::max(p.z, 0.0f) / sun.z;
+        corners[v] = scene.camera_from_city.apply({p.x - sun.x * k, p.y - sun.y * k, 0});
+      }
+      for (size_t t = 0; t < mesh.triangles.size(); ++t) {
+        const Vec3 normal = instance.city_from_object.turn(mesh.normals[t]);
+        if (dot(normal, sun) <= 0) continue;  // the lit half of a closed solid casts it all
+        const auto& c = mesh.triangles[t];
+        raster_.darken({corners[c[0]], corners[c[1]], corners[c[2]]});
+      }
+    }
+  }
+
+  void shade(const Scene& scene, const std::vector<Instance>& instances) {
+    const Lens& lens = raster_.lens;
+    const Shader shader(scene, ground_colours_);
+    const Vec3 eye = scene.position();
+    for (int y = 0; y < lens.height; ++y)
+      for (int x = 0; x < lens.width; ++x) {
+        const size_t at = static_cast<size_t>(y) * lens.width + x;
+        const Vec3 ray{(x - lens.cx) / lens.fx, (y - lens.cy) / lens.fy, 1};
+        const Vec3 way = scene.camera_from_city.turn_back(ray);
+        const float stretch = std::sqrt(dot(ray, ray));
+        const uint32_t owner = raster_.owner[at];
+        float inverse = raster_.inverse_depth[at];
+        Vec3 light, moves{0, 0, 0};
+        if (owner != kNobody) {
+          const Instance& instance = instances[owner >> 16];
+          const Vec3 place = eye + way * (1 / inverse);
+          light = shader.surface(instance, owner & 0xFFFF, place);
+          const Vec3 arm = place - instance.city_from_object.shift;
+          moves = instance.velocity + Vec3{-arm.y, arm.x, 0} * instance.yaw_rate;
+        } else if (way.z < -1e-4f) {
+          inverse = -way.z / eye.z;
+          const float row = stretch / inverse / inverse / (lens.fy * eye.z);
+          light = shader.ground(eye + way * (1 / inverse), stretch / inverse, row, raster_.shadow[at]);
+        } else {
+          inverse = 1e-4f;
+          light = shader.sky(way * (1 / stretch));
+        }
+        const float distance = stretch / std::max(inverse, 1e-3f);
+        light = shader.through_air(light, distance);
+        light_[at] = {{light.x, light.y, light.z, 0}};
+        shifts_[at] = shift(scene, ray, way, inverse, moves);
+      }
+  }
+
+  // How far a place moves across the picture while the shutter is open.
+  Shift shift(const Scene& scene, Vec3 ray, Vec3 way, float inverse, Vec3 moves) const {
+    const Vec3 turning = Vec3{-way.y, way.x, 0} * scene.yaw_rate;  // per unit of depth
+    const Vec3 along = scene.camera_from_city.turn((moves - scene.velocity) * inverse - turning);
+    const Lens& lens = raster_.lens;
+    return {lens.fx * (along.x - ray.x * along.z) * scene.exposure_s,
+            lens.fy * (along.y - ray.y * along.z) * scene.exposure_s};
+  }
+
+  void add(const Scene& scene, const Glow& glow) {
+    const Vec3 p = scene.camera_from_city.apply(glow.position);
+    if (p.z < 0.5f) return;
+    const Lens& lens = raster_.lens;
+    const float u = lens.fx * p.x / p.z + lens.cx, v = lens.fy * p.y / p.z + lens.cy;
+    const int x = static_cast<int>(std::lround(u)), y = static_cast<int>(std::lround(v));
+    if (x < 0 || x >= lens.width || y < 0 || y >= lens.height) return;
+    const float before = raster_.inverse_depth[static_cast<size_t>(y) * lens.width + x];
+    if (before > 0 && 1 / before < p.z - 0.4f) return;  // something hides it
+    const float dim = std::exp(-scene.fog_per_m * p.z);
+    add_glow(light_, lens.width, lens.height, u, v, glow.radius_px, glow.colour * dim);
+  }
+
+  void let_rain(const Scene& scene, float rain) {
+    const Lens& lens = raster_.lens;
+    const int count = static_cast<int>(rain * 25);
+    const Vec3 bright = scene.horizon * 1.2f + Vec3{0.02f, 0.02f, 0.02f};
+    for (int i = 0; i < count; ++i) {
+      const uint32_t draw = hash32(static_cast<int>(scene.grain), i);
+      const float depth = 0.7f + 7 * share(hash32(draw + 3));
+      const float length = std::clamp(lens.fy * 8.0f * scene.exposure_s / depth, 2.0f, 60.0f);
+      add_streak(light_, lens.width, lens.height, share(draw) * lens.width,
+                 share(hash32(draw + 1)) * (lens.height + length) - length,
+                 (share(hash32(draw + 2)) - 0.5f) * 0.15f, length, bright, 0.25f / depth + 0.06f);
+    }
+  }
+
+  Raster raster_;
+  std::vector<Vec3> ground_colours_;
+  std::vector<std::unique_ptr<Mesh>> meshes_;
+  std::vector<Light4> light_, blurred_;
+  std::vector<Shift> shifts_;
+  std::vector<Pixel16> codes_;
+};
+
+}  // namespace fusion_rt::sim
