@@ -78,7 +78,12 @@ class LensMap:
         is_bgr: bool,
         image: npt.NDArray[np.uint8],
     ) -> None: ...
-    def labels(self, camera: Camera, image: npt.NDArray[np.uint32]) -> None: ...
+    def look_up(
+        self,
+        camera: Camera,
+        owners: npt.NDArray[np.uint32],
+        inverse_depths: npt.NDArray[np.float32],
+    ) -> None: ...
 
 def ground(
     x: npt.NDArray[np.float32],

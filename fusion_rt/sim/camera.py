@@ -42,6 +42,16 @@ class Visibility(msgspec.Struct, frozen=True, eq=False):
     """If nothing stood in between; parts outside the picture do not count."""
 
 
+class Look(msgspec.Struct, frozen=True, eq=False):
+    """What a picture shows, pixel by pixel."""
+
+    object_ids: npt.NDArray[np.int32]
+    """(H, W): an object's id, or NOBODY."""
+    depth_m: npt.NDArray[np.float32]
+    """(H, W), along the optical axis; inf on the ground and in the sky."""
+    visibility: Visibility
+
+
 class _View(msgspec.Struct, frozen=True, eq=False):
     """All that is drawn at one time."""
 
@@ -105,14 +115,17 @@ class SimulatedCamera:
         self._camera.light(scene, view.instances, self._glows(view, t_ns), rain)
         self._lens.develop(self._camera, scene, self._drops(t_ns), self._is_bgr, image)
 
-    def look(self, t_ns: int) -> tuple[npt.NDArray[np.int32], Visibility]:
-        """(H, W): the object each pixel of the picture shows, or NOBODY; and how much is seen of each."""
+    def look(self, t_ns: int) -> Look:
+        """What each pixel of the picture shows, and how much is seen of each object."""
         view = self._draw(t_ns)
-        owners = np.empty((self._pinhole.height, self._pinhole.width), np.uint32)
-        self._lens.labels(self._camera, owners)
+        shape = self._pinhole.height, self._pinhole.width
+        owners, inverse_depths = np.empty(shape, np.uint32), np.empty(shape, np.float32)
+        self._lens.look_up(self._camera, owners, inverse_depths)
         ids = np.full(0x10000, NOBODY, np.int32)
         ids[view.first_object : view.count] = view.objects.ids
-        return ids[owners >> 16], self._visibility(view)
+        with np.errstate(divide="ignore"):
+            depth_m = 1 / inverse_depths
+        return Look(ids[owners >> 16], depth_m, self._visibility(view))
 
     def visibility(self, t_ns: int) -> Visibility:
         """How much is seen of each object, without a picture."""
@@ -280,7 +293,10 @@ def _rays(pinhole: Pinhole, pixels: Floats) -> Floats:
     focal, centre = (pinhole.fx_px, pinhole.fy_px), (pinhole.cx_px, pinhole.cy_px)
     wanted = (pixels - centre) / focal
     rays: Floats = wanted.copy()
-    for _ in range(20):  # a fixed point: converges for any lens whose project() does not fold
+    for _ in range(50):  # a fixed point: converges for any lens whose project() does not fold
         points = np.concatenate([rays, np.ones((*rays.shape[:-1], 1))], axis=-1)
-        rays += wanted - (pinhole.project(points) - centre) / focal
+        missed = wanted - (pinhole.project(points) - centre) / focal
+        rays += missed
+        if np.abs(missed).max() < 1e-7:
+            break
     return rays

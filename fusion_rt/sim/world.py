@@ -157,11 +157,19 @@ class World:
                 found.append((number, siren, motion))
         return found
 
-    def vehicles(self, t_ns: int) -> list[tuple[int, Motion]]:
-        """All other vehicles on the road with their models: what has an engine."""
+    def motion(self, number: int, t_s: float) -> Motion:
+        """Of one vehicle, by its id; 0 is the ego."""
+        return self._traffic.motion(number, t_s)
+
+    def motions(self, t_ns: int) -> dict[int, Motion]:
+        """Of all vehicles on the road, by id; 0 is the ego."""
         t_s = t_ns / NS_PER_S
-        motions = ((n, self._traffic.motion(n, t_s)) for n in range(1, len(self._vehicle_models)))
-        return [(self._vehicle_models[n], motion) for n, motion in motions if motion.is_present]
+        found = {n: self._traffic.motion(n, t_s) for n in range(len(self._vehicle_models))}
+        return {number: motion for number, motion in found.items() if motion.is_present}
+
+    def model_of(self, number: int) -> int:
+        """The shape of a vehicle, by its id."""
+        return self._vehicle_models[number]
 
     def _ego_plan(self) -> Plan:
         rng, nodes = self._rng(1), self.scenario.layout.nodes

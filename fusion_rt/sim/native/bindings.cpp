@@ -109,12 +109,15 @@ void develop(const LensMap& map, const Camera& camera, const Scene& scene, Rows3
   check_size(map, image.shape(0) * image.shape(1));
   std::vector<Drop> water;
   for (size_t i = 0; i < drops.shape(0); ++i) water.push_back({drops(i, 0), drops(i, 1), drops(i, 2)});
-  map.develop(camera.codes(), water, scene.grain, scene.noise, is_bgr ? 2 : 0, image.data());
+  map.develop(camera.codes(), water, scene.grain, scene.noise, is_bgr, image.data());
 }
 
-void labels(const LensMap& map, const Camera& camera, Output<uint32_t, nb::ndim<2>> image) {
-  check_size(map, image.shape(0) * image.shape(1));
-  map.labels(camera.raster().owner, image.data());
+void look_up(const LensMap& map, const Camera& camera, Output<uint32_t, nb::ndim<2>> owners,
+             Output<float, nb::ndim<2>> inverse_depths) {
+  check_size(map, owners.shape(0) * owners.shape(1));
+  check_size(map, inverse_depths.shape(0) * inverse_depths.shape(1));
+  map.look_up(camera.raster().owner, owners.data());
+  map.look_up(camera.raster().inverse_depth, inverse_depths.data());
 }
 
 void ground(Array<float, nb::ndim<1>> x, Array<float, nb::ndim<1>> y, float block_m, int nodes,
@@ -197,6 +200,6 @@ NB_MODULE(_sim, m) {
                                 static_cast<int>(map.shape(0)), width, height);
            })
       .def("develop", &develop, nb::call_guard<nb::gil_scoped_release>())
-      .def("labels", &labels);
+      .def("look_up", &look_up);
   m.def("ground", &ground);
 }

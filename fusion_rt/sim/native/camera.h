@@ -17,6 +17,8 @@ struct Visibility {
 };
 
 class Camera {
+  static constexpr float kSky = 1e4f;  // m; as far as anything is
+
  public:
   Camera(const Lens& lens, std::vector<Vec3> ground_colours)
       : raster_(lens),
@@ -24,7 +26,14 @@ class Camera {
         light_(raster_.size()),
         blurred_(raster_.size()),
         shifts_(raster_.size()),
-        codes_(raster_.size()) {}
+        codes_(raster_.size()),
+        stretch_(raster_.size()) {
+    for (int y = 0; y < lens.height; ++y)
+      for (int x = 0; x < lens.width; ++x) {
+        const float u = (x - lens.cx) / lens.fx, v = (y - lens.cy) / lens.fy;
+        stretch_[static_cast<size_t>(y) * lens.width + x] = std::sqrt(1 + u * u + v * v);
+      }
+  }
   Camera(const Camera&) = delete;
   Camera& operator=(const Camera&) = delete;
 
@@ -100,34 +109,37 @@ class Camera {
     const Lens& lens = raster_.lens;
     const Shader shader(scene, ground_colours_);
     const Vec3 eye = scene.position();
-    for (int y = 0; y < lens.height; ++y)
+    const Vec3 right = scene.camera_from_city.turn_back({1 / lens.fx, 0, 0});
+    for (int y = 0; y < lens.height; ++y) {
+      const float v = (y - lens.cy) / lens.fy;
+      const Vec3 middle = scene.camera_from_city.turn_back({0, v, 1});
       for (int x = 0; x < lens.width; ++x) {
         const size_t at = static_cast<size_t>(y) * lens.width + x;
-        const Vec3 ray{(x - lens.cx) / lens.fx, (y - lens.cy) / lens.fy, 1};
-        const Vec3 way = scene.camera_from_city.turn_back(ray);
-        const float stretch = std::sqrt(dot(ray, ray));
+        const Vec3 way = middle + right * (x - lens.cx);
+        const float stretch = stretch_[at];
+        const Vec3 seen = way * (1 / stretch);
         const uint32_t owner = raster_.owner[at];
-        float inverse = raster_.inverse_depth[at];
         Vec3 light, moves{0, 0, 0};
+        float depth = kSky;
         if (owner != kNobody) {
           const Instance& instance = instances[owner >> 16];
-          const Vec3 place = eye + way * (1 / inverse);
-          light = shader.surface(instance, owner & 0xFFFF, place);
+          depth = 1 / raster_.inverse_depth[at];
+          const Vec3 place = eye + way * depth;
+          light = shader.surface(instance, owner & 0xFFFF, place, seen);
           const Vec3 arm = place - instance.city_from_object.shift;
           moves = instance.velocity + Vec3{-arm.y, arm.x, 0} * instance.yaw_rate;
-        } else if (way.z < -1e-4f) {
-          inverse = -way.z / eye.z;
-          const float row = stretch / inverse / inverse / (lens.fy * eye.z);
-          light = shader.ground(eye + way * (1 / inverse), stretch / inverse, row, raster_.shadow[at]);
+        } else if (way.z < -eye.z / kSky) {
+          depth = -eye.z / way.z;
+          const float row = stretch * depth * depth / (lens.fy * eye.z);
+          light = shader.ground(eye + way * depth, stretch * depth, row, raster_.shadow[at]);
         } else {
-          inverse = 1e-4f;
-          light = shader.sky(way * (1 / stretch));
+          light = shader.sky(seen);
         }
-        const float distance = stretch / std::max(inverse, 1e-3f);
-        light = shader.through_air(light, distance);
+        light = shader.through_air(light, std::min(stretch * depth, 1000.0f));
         light_[at] = {{light.x, light.y, light.z, 0}};
-        shifts_[at] = shift(scene, ray, way, inverse, moves);
+        shifts_[at] = shift(scene, {(x - lens.cx) / lens.fx, v, 1}, way, 1 / depth, moves);
       }
+    }
   }
 
   // How far a place moves across the picture while the shutter is open.
@@ -172,6 +184,7 @@ class Camera {
   std::vector<Light4> light_, blurred_;
   std::vector<Shift> shifts_;
   std::vector<Pixel16> codes_;
+  std::vector<float> stretch_;  // length of each pixel's ray per unit of depth
 };
 
 }  // namespace fusion_rt::sim

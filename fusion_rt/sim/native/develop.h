@@ -5,7 +5,12 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <vector>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "shade.h"
 
@@ -85,7 +90,8 @@ FUSION_RT_WIDE inline void encode(const Light4* from, Pixel16* to, size_t count,
   for (size_t i = 0; i < count * 4; ++i) {
     const float exposed = values[i] * gain;
     const float bent = exposed / (1 + 0.25f * exposed) * 1.25f;  // highlights roll off
-    codes[i] = static_cast<uint16_t>(std::sqrt(std::min(std::max(bent, 0.0f), 1.0f)) * 65280.0f);
+    const float bounded = bent < 0 ? 0 : (bent > 1 ? 1 : bent);
+    codes[i] = static_cast<uint16_t>(static_cast<int>(std::sqrt(bounded) * 65280.0f));
   }
 }
 
@@ -103,69 +109,99 @@ class LensMap {
       const float u = std::clamp(map[2 * i], 0.0f, source_width - 1.001f);
       const float v = std::clamp(map[2 * i + 1], 0.0f, source_height - 1.001f);
       const int x = static_cast<int>(u), y = static_cast<int>(v);
-      taps_[i] = {y * source_width + x, static_cast<uint16_t>((u - x) * 256),
-                  static_cast<uint16_t>((v - y) * 256)};
+      const float fx = u - x, fy = v - y;
+      const auto weight = [](float w) { return static_cast<uint16_t>(w * 65535.0f); };
+      taps_[i] = {y * source_width + x,
+                  {weight((1 - fx) * (1 - fy)), weight(fx * (1 - fy)), weight((1 - fx) * fy),
+                   weight(fx * fy)}};
     }
-    for (size_t i = 0; i < grain_.size(); ++i) {  // sum of four uniforms: nearly normal, sigma 32
-      float sum = 0;
-      for (uint32_t k = 0; k < 4; ++k) sum += share(hash32(static_cast<uint32_t>(i) * 4 + k)) - 0.5f;
-      grain_[i] = static_cast<int8_t>(std::clamp(sum * 55.4f, -127.0f, 127.0f));
-    }
+    for (size_t i = 0; i < grain_.size(); ++i)
+      for (uint32_t c = 0; c < 3; ++c) {  // the sum of four uniforms is nearly normal
+        float sum = 0;
+        for (uint32_t k = 0; k < 4; ++k)
+          sum += share(hash32(static_cast<uint32_t>(i) * 12 + c * 4 + k)) - 0.5f;
+        grain_[i][c] = static_cast<int16_t>(sum * kGrainSigma * 1.732f);
+      }
   }
 
   size_t size() const { return static_cast<size_t>(width_) * height_; }
 
-  // `red` is the index of the red channel in the output: 0 or 2.
   void develop(const std::vector<Pixel16>& image, const std::vector<Drop>& drops, uint32_t seed,
-               float noise, int red, uint8_t* to) const {
-    const int amplitude = static_cast<int>(noise * 256 / kGrainSigma);
+               float noise, bool is_bgr, uint8_t* to) const {
+    const auto amplitude = static_cast<int16_t>(noise * 128 / kGrainSigma);
     for (int y = 0; y < height_; ++y) {
-      const uint32_t start = hash32(seed * 4099u + static_cast<uint32_t>(y)) % (kGrain - kMaxRow);
-      row(&taps_[static_cast<size_t>(y) * width_], image.data(), &grain_[start], amplitude, red,
-          to + static_cast<size_t>(y) * width_ * 3);
+      const uint32_t start = hash32(seed * 4099u + static_cast<uint32_t>(y)) % (kGrain - width_);
+      const Tap* taps = &taps_[static_cast<size_t>(y) * width_];
+      const Grain* grain = &grain_[start];
+      uint8_t* row = to + static_cast<size_t>(y) * width_ * 3;
+      for (int x = 0; x < width_ - 1; ++x) {
+        const std::array<uint8_t, 4> pixel = sample(image.data(), taps[x], grain[x], amplitude, is_bgr);
+        std::memcpy(row + 3 * x, pixel.data(), 4);  // one byte too many: the next pixel covers it
+      }
+      const int last = width_ - 1;
+      const std::array<uint8_t, 4> pixel = sample(image.data(), taps[last], grain[last], amplitude, is_bgr);
+      std::memcpy(row + 3 * last, pixel.data(), 3);
     }
-    for (const Drop& drop : drops) refract(image, drop, red, to);
+    for (const Drop& drop : drops) refract(image, drop, is_bgr ? 2 : 0, to);
   }
 
-  void labels(const std::vector<uint32_t>& owners, uint32_t* to) const {
+  // For each pixel of the output what `nearest` of the rendered pixels holds.
+  template <typename T>
+  void look_up(const std::vector<T>& nearest, T* to) const {
     for (size_t i = 0; i < taps_.size(); ++i) {
       const Tap& tap = taps_[i];
-      const int right = tap.fx >= 128, down = tap.fy >= 128;
-      to[i] = owners[tap.index + right + down * source_width_];
+      const int best = static_cast<int>(std::max_element(tap.weights.begin(), tap.weights.end()) -
+                                        tap.weights.begin());
+      to[i] = nearest[tap.index + best % 2 + best / 2 * source_width_];
     }
   }
 
  private:
   struct Tap {
-    int32_t index;
-    uint16_t fx, fy;  // 256ths towards the next pixel and row
+    int32_t index;                    // of the pixel above and to the left
+    std::array<uint16_t, 4> weights;  // here, right, below, below right; they add up to 65535
   };
-  static constexpr size_t kGrain = 1 << 18, kMaxRow = 3 * 16384;
-  static constexpr float kGrainSigma = 32;
+  using Grain = std::array<int16_t, 4>;
+  static constexpr size_t kGrain = 1 << 16;
+  static constexpr float kGrainSigma = 16;
 
-  void row(const Tap* taps, const Pixel16* image, const int8_t* grain, int amplitude, int red,
-           uint8_t* to) const {
-    for (int x = 0; x < width_; ++x) {
-      const Tap tap = taps[x];
-      const uint16_t* near = image[tap.index].data();
-      const uint16_t* below = image[tap.index + source_width_].data();
-      const uint32_t fx = tap.fx, fy = tap.fy;
-      int codes[4];
-      for (int c = 0; c < 4; ++c) {
-        const uint32_t top = near[c] * (256 - fx) + near[c + 4] * fx;
-        const uint32_t bottom = below[c] * (256 - fx) + below[c + 4] * fx;
-        codes[c] = static_cast<int>((top >> 8) * (256 - fy) + (bottom >> 8) * fy) >> 8;
+  // Codes are halved to leave room for a sign: 128 per step of the 8-bit image.
+#if defined(__SSE2__)
+  std::array<uint8_t, 4> sample(const Pixel16* image, const Tap& tap, const Grain& grain,
+                                int16_t amplitude, bool is_bgr) const {
+    const auto load = [](const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); };
+    const auto half = [](const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); };
+    const __m128i weights = half(tap.weights.data());
+    const __m128i twice = _mm_unpacklo_epi16(weights, weights);
+    const __m128i top = _mm_mulhi_epu16(load(&image[tap.index]), _mm_unpacklo_epi32(twice, twice));
+    const __m128i bottom =
+        _mm_mulhi_epu16(load(&image[tap.index + source_width_]), _mm_unpackhi_epi32(twice, twice));
+    const __m128i sums = _mm_add_epi16(top, bottom);
+    __m128i code = _mm_srli_epi16(_mm_add_epi16(sums, _mm_srli_si128(sums, 8)), 1);
+    if (is_bgr) code = _mm_shufflelo_epi16(code, _MM_SHUFFLE(3, 0, 1, 2));
+    const __m128i noise = _mm_mullo_epi16(half(grain.data()), _mm_set1_epi16(amplitude));
+    code = _mm_srai_epi16(_mm_adds_epi16(code, noise), 7);
+    const int packed = _mm_cvtsi128_si32(_mm_packus_epi16(code, code));
+    std::array<uint8_t, 4> pixel;
+    std::memcpy(pixel.data(), &packed, 4);
+    return pixel;
+  }
+#else
+  std::array<uint8_t, 4> sample(const Pixel16* image, const Tap& tap, const Grain& grain,
+                                int16_t amplitude, bool is_bgr) const {
+    std::array<uint8_t, 4> pixel{};
+    for (int c = 0; c < 3; ++c) {
+      uint32_t sum = 0;
+      for (int k = 0; k < 4; ++k) {
+        const Pixel16& near = image[tap.index + k % 2 + k / 2 * source_width_];
+        sum += static_cast<uint32_t>(near[is_bgr ? 2 - c : c]) * tap.weights[k] >> 16;
       }
-      const int8_t* g = grain + x * 3;
-      to[3 * x] = code(codes[red], g[0], amplitude);
-      to[3 * x + 1] = code(codes[1], g[1], amplitude);
-      to[3 * x + 2] = code(codes[2 - red], g[2], amplitude);
+      const int noisy = std::clamp(static_cast<int>(sum >> 1) + grain[c] * amplitude, -32768, 32767);
+      pixel[c] = static_cast<uint8_t>(std::clamp(noisy >> 7, 0, 255));
     }
+    return pixel;
   }
-
-  static uint8_t code(int value, int grain, int amplitude) {
-    return static_cast<uint8_t>(std::clamp((value + grain * amplitude + 128) >> 8, 0, 255));
-  }
+#endif
 
   // A drop shows what is around it upside down, and a dark rim.
   void refract(const std::vector<Pixel16>& image, const Drop& drop, int red, uint8_t* to) const {
@@ -188,7 +224,7 @@ class LensMap {
 
   int width_, height_, source_width_;
   std::vector<Tap> taps_;
-  std::vector<int8_t> grain_;
+  std::vector<Grain> grain_;
 };
 
 }  // namespace fusion_rt::sim

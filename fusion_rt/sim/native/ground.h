@@ -14,17 +14,24 @@ struct StreetPlan {
   int nodes = 4;
 };
 
+// std::floor and std::nearbyint are calls into the C library unless SSE4.1 may be assumed.
+inline float floored(float x) {
+  const float whole = static_cast<float>(static_cast<int>(x));
+  return whole - (whole > x ? 1.0f : 0.0f);
+}
+inline float nearest_whole(float x) { return floored(x + 0.5f); }
+
 constexpr float kKerb = 6.0f, kTrack = 7.4f, kFront = 10.2f, kLane = 3.8f;
 
 // From the middle of the nearest street that crosses this axis; the outer ones go on as stubs.
 inline float offset_from_street(float at, const StreetPlan& plan) {
   const float last = static_cast<float>(plan.nodes - 1);
-  const float nearest = std::min(std::max(std::nearbyint(at / plan.block_m), 0.0f), last);
+  const float nearest = std::min(std::max(nearest_whole(at / plan.block_m), 0.0f), last);
   return at - nearest * plan.block_m;
 }
 
 inline bool stripe(float at, float period, float width) {
-  return at - period * std::floor(at / period) < width;
+  return at - period * floored(at / period) < width;
 }
 
 // `across` is the offset to the right of a heading, `before` the way to the crossing's middle:

@@ -25,6 +25,13 @@ inline float share(uint32_t hash) { return static_cast<float>(hash >> 8) * (1.0f
 inline Vec3 mix(Vec3 a, Vec3 b, float k) { return a * (1 - k) + b * k; }
 inline float clamp01(float x) { return std::min(std::max(x, 0.0f), 1.0f); }
 
+// exp(-x) for x >= 0, within 0.004: (1 + x / 64) ^ -64.
+inline float faded(float x) {
+  float y = 1 / (1 + x * (1.0f / 64));
+  for (int i = 0; i < 6; ++i) y *= y;
+  return y;
+}
+
 // A tile of smooth noise in 0..1 with mean 0.5, repeated for ever.
 class NoiseTile {
  public:
@@ -41,12 +48,12 @@ class NoiseTile {
       }
   }
   float at(float x, float y) const {
-    const int i = static_cast<int>(std::floor(x)) & (kSide - 1);
-    const int j = static_cast<int>(std::floor(y)) & (kSide - 1);
+    const int i = static_cast<int>(floored(x)) & (kSide - 1);
+    const int j = static_cast<int>(floored(y)) & (kSide - 1);
     return values_[j * kSide + i];
   }
   float smooth(float x, float y) const {
-    const float x0 = std::floor(x), y0 = std::floor(y), fx = x - x0, fy = y - y0;
+    const float x0 = floored(x), y0 = floored(y), fx = x - x0, fy = y - y0;
     const float top = at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx;
     const float bottom = at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx;
     return top * (1 - fy) + bottom * fy;
@@ -74,7 +81,8 @@ class Shader {
     }
     const float near_sun = dot(way, scene_.to_sun);
     if (near_sun > 0.9f && scene_.cloud < 0.95f) {
-      const float halo = std::exp((near_sun - 1) * 700.0f) * 3 + std::exp((near_sun - 1) * 60.0f) * 0.5f;
+      const float off = 1 - near_sun;
+      const float halo = faded(off * 700) * 3 + faded(off * 60) * 0.5f;
       light = light + scene_.sun * (halo * (1 - scene_.cloud));
       if (near_sun > 0.99998f) light = light + scene_.sun * 50.0f;
     }
@@ -83,10 +91,11 @@ class Shader {
 
   Vec3 ground(Vec3 at, float distance, float row_m, bool in_shadow) const {
     Vec3 colour{0, 0, 0};
-    const int samples = std::clamp(static_cast<int>(row_m / 0.12f), 1, 6);
+    const int samples = std::clamp(static_cast<int>(row_m / 0.2f), 1, 4);
     const Vec3 way = at - eye_;
+    const float step = row_m / (distance * samples), first = (1 - samples) * 0.5f * step;
     for (int i = 0; i < samples; ++i) {  // spread over the depth that the pixel's row covers
-      const float k = ((i + 0.5f) / samples - 0.5f) * row_m / distance;
+      const float k = first + i * step;
       const int kind = static_cast<int>(ground_at(at.x + way.x * k, at.y + way.y * k, scene_.plan));
       colour = colour + ground_[kind];
     }
@@ -102,10 +111,9 @@ class Shader {
     return light;
   }
 
-  Vec3 surface(const Instance& instance, int triangle, Vec3 at) const {
+  Vec3 surface(const Instance& instance, int triangle, Vec3 at, Vec3 seen) const {
     const Mesh& mesh = *instance.mesh;
     const Vec3 normal = instance.city_from_object.turn(mesh.normals[triangle]);
-    const Vec3 seen = unit(at - eye_);
     const Vec3 own = mesh.colours[triangle];
     const Vec3 light = illumination(at, normal, instance.is_sunlit ? 1.0f : 1 - scene_.shadow);
     switch (mesh.textures[triangle]) {
@@ -134,7 +142,7 @@ class Shader {
 
   Vec3 through_air(Vec3 light, float distance) const {
     if (scene_.fog_per_m <= 0) return light;
-    return mix(scene_.fog, light, std::exp(-scene_.fog_per_m * distance));
+    return mix(scene_.fog, light, faded(scene_.fog_per_m * distance));
   }
 
  private:
@@ -190,7 +198,7 @@ class Shader {
     float sum = 0;
     for (int side = -1; side <= 1; side += 2) {
       const float phase = (side == first_side ? 0.25f : 0.75f) * pitch;
-      const float lamp = phase + pitch * std::nearbyint((along - phase) / pitch);
+      const float lamp = phase + pitch * nearest_whole((along - phase) / pitch);
       if (std::fabs(from_node + lamp - along) < 11.75f) continue;  // none stands at a crossing
       const float a = lamp - along, b = side * 7.15f - across, up = 6.4f - z;
       if (up <= 0) continue;
@@ -212,11 +220,11 @@ class Shader {
 
   Vec3 facade(Vec3 colour, Vec3 light, Vec3 at, Vec3 normal) const {
     const float along = (std::fabs(normal.x) > 0.5f ? at.y : at.x) / 3.1f, up = at.z / 3.2f;
-    const float u = along - std::floor(along), v = up - std::floor(up);
+    const float u = along - floored(along), v = up - floored(up);
     const bool is_window = u > 0.26f && u < 0.74f && v > 0.30f && v < 0.80f;
     if (!is_window) return colour * light * (0.85f + 0.3f * noise().at(along * 20, up * 40));
-    const uint32_t pane = hash32(static_cast<int>(std::floor(along)) + (std::fabs(normal.x) > 0.5f ? 4096 : 0),
-                                 static_cast<int>(std::floor(up)));
+    const uint32_t pane = hash32(static_cast<int>(floored(along)) + (std::fabs(normal.x) > 0.5f ? 4096 : 0),
+                                 static_cast<int>(floored(up)));
     const Vec3 glass = scene_.horizon * (0.10f + 0.15f * share(pane)) + Vec3{0.01f, 0.01f, 0.012f} * light;
     if (scene_.lamps <= 0 || share(pane) > 0.3f) return glass;
     return glass + Vec3{1, 0.75f, 0.4f} * (0.04f + 0.10f * share(hash32(pane)));
