@@ -119,7 +119,10 @@ def array_from_bytes(payload: Payload, data: Array | bytes | memoryview) -> Arra
     raw = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
     if raw.nbytes != payload.nbytes:
         return Drop.BAD_DESCRIPTOR
-    array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
+    try:
+        array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
+    except ValueError:  # no bytes at all, yet dimensions whose product overflows
+        return Drop.BAD_DESCRIPTOR
     return array
 
 
