@@ -21,7 +21,8 @@ StreamState = Literal[
 ProcessState = Literal["starting", "ready", "hung", "backing_off", "failed", "stopped"]
 Mode = Literal["NORMAL", "DEGRADED", "MINIMAL", "BLIND"]
 
-StampNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+MAX_STAMP_NS = 2**63 - 1
+StampNs = Annotated[int, msgspec.Meta(ge=0, le=MAX_STAMP_NS)]
 """Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
 
 BOX_COLUMNS = (

@@ -64,8 +64,8 @@ class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
             return f"slots: expected 1..{MAX_SLOTS}, got {self.slots}"
         if not 0 < self.stride <= MAX_PAYLOAD_BYTES or self.stride % _PAGE:
             return f"stride: expected whole pages up to {MAX_PAYLOAD_BYTES}, got {self.stride}"
-        if self.size > MAX_RING_BYTES:
-            return f"size: expected at most {MAX_RING_BYTES} bytes, got {self.size}"
+        if self.slots * self.stride > MAX_RING_BYTES:
+            return f"slots: expected at most {MAX_RING_BYTES} bytes, got {self.slots * self.stride}"
         return None
 
 

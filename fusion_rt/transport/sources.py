@@ -69,7 +69,8 @@ class LaneSource:
         ring_number, slot, generation = slots.pop() or (-1, -1, -1)
         ring = self._rings.get(ring_number)
         if slots or ring is None:
-            return Drop.BAD_DESCRIPTOR
+            is_outgrown = not slots and 0 <= ring_number < min(self._rings, default=0)
+            return Drop.OVERRUN if is_outgrown else Drop.BAD_DESCRIPTOR
         memory = ring.take(slot, generation)
         if isinstance(memory, Drop) or len(ring.held) <= MAX_HOLD:
             return memory

@@ -29,6 +29,8 @@ Array = npt.NDArray[Any]
 DType = Literal["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"]
 _DTYPES = {name: np.dtype(name) for name in get_args(DType)}
 U64 = Annotated[int, msgspec.Meta(ge=0)]
+Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**48)]
+"""Bounded so that sums of losses stay far inside 64 bits."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_PAYLOAD_BYTES)]
 Topic = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -67,7 +69,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the publishing node."""
     incarnation: U64
     """Drawn anew each time the publisher starts."""
-    seq: U64
+    seq: Seq
     """Counts the publisher's messages on this topic from 0: a jump is a loss."""
     stamp_ns: StampNs
     sent_ns: StampNs
