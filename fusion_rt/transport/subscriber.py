@@ -66,7 +66,9 @@ class Subscriber:
             self._poller.register(self._listener.fileno(), select.EPOLLIN)
             context = stack.enter_context(zmq.Context())
             local = [session.endpoint(topic) for topic in self.inboxes if topic not in remotes]
-            _ask_for_lanes(opened(zmq.SUB, context, stack), local, self._listener.token)
+            self._asking = opened(zmq.SUB, context, stack)
+            _ask_for_lanes(self._asking, local, self._listener.token)
+            self._poller.register(self._asking.fileno(), select.EPOLLIN)
             self._remotes: dict[int, Socket] = {}
             for topic, source in remotes.items():
                 remote = opened(zmq.SUB, context, stack)
@@ -137,10 +139,13 @@ class Subscriber:
         for fd, _ in events:
             if fd == self._listener.fileno():
                 self._accept_lanes()
+            elif fd in self._lanes:
+                self._drain_lane(self._lanes[fd])
             elif fd in self._remotes:
                 self._drain_remote(self._remotes[fd])
             else:
-                self._drain_lane(self._lanes[fd])
+                # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
+                has_message(self._asking)
         return has_stirred or bool(events)
 
     def _accept_lanes(self) -> None:

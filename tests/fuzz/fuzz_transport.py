@@ -53,7 +53,7 @@ class Unaccounted(Exception):
 
 
 class Seeds:
-    """Real frames: each type, inline, in a ring and beside the header, as a publisher sends them."""
+    """Real frames of each type, as publishers send them: inline, in a ring, beside the header."""
 
     def __init__(self, random: random.Random) -> None:
         self.slots = SlotStore(8)
