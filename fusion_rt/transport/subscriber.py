@@ -167,8 +167,15 @@ class Subscriber:
                 return
             if packet.kind == HEADER:
                 self._accept_header(packet.data, lane)
-            elif packet.kind != RING or not lane.announced(packet):
+            elif packet.kind != RING:
                 self.strays[Drop.MALFORMED.value] += 1
+            elif not lane.announced(packet):
+                # Useless without its ring, perhaps for want of files: the publisher connects anew
+                # with its next message, and announces again.
+                self.strays[Drop.MALFORMED.value] += 1
+                packet.discard()
+                self._drop_lane(lane)
+                return
             packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:

@@ -27,7 +27,6 @@ import numpy as np
 import psutil
 import zmq
 
-from fusion_rt.clock import NS_PER_S
 from fusion_rt.session import Session, start_session
 from fusion_rt.topics import topic_kind
 from fusion_rt.transport import wire
@@ -154,14 +153,12 @@ class LaneTarget:
             Subscriber(_MESSAGES, self._session, self._session.clock(), depth) as subscriber,
             _lane_requests(self._session) as token,
         ):
-            for _ in range(4):
+            for _ in range(_BATCHES_PER_LANE):
                 with _connected(token) as lane:
                     self._announce(lane)
-                    for _ in range(_BATCHES_PER_LANE // 4):
-                        self._send_batch(lane)
-                        self._take(subscriber)
-                self._take(subscriber)  # sees the end
-            _add_drops(self.outcomes, subscriber)
+                    self._send_batch(lane)
+                _settle(self, subscriber)
+            self.outcomes.update(_drops(subscriber))
 
     def close(self) -> None:
         self._bad_files.close()
@@ -173,33 +170,32 @@ class LaneTarget:
     def _send_batch(self, lane: socket.socket) -> None:
         for _ in range(_BATCH):
             if self._random.random() < 0.1:
-                self._send_announcement(lane)
+                if not self._send_announcement(lane):
+                    return  # the subscriber gives the lane up
                 continue
             header = self._seeds.damaged(self._seeds.header(self._seeds.topic(), is_lane=True))
             fds = [self._bad_files.any(self._random)] if self._random.random() < 0.02 else []
             self.sent += 1
             _send(lane, HEADER + header, fds)
 
-    def _send_announcement(self, lane: socket.socket) -> None:
+    def _send_announcement(self, lane: socket.socket) -> bool:
         """Right, or wrong in one way; only right ones may pass unseen."""
         announcement, fd = self._seeds.slots.ring
         data = msgspec.msgpack.encode(announcement)
-        if self._random.random() < 0.5:
+        if self._random.random() < 0.3:
             data = damaged_fields(data, self._random)
         kind = self._random.random()
         fds = [fd] * self._random.choice((1, 1, 2, 5))
-        if kind < 0.2:
+        if kind < 0.1:
             fds = []
-        elif kind < 0.6:
+        elif kind < 0.3:
             fds[0] = self._bad_files.any(self._random)
         is_right = fds[:1] == [fd] and _announces(data, announcement)
+        kind_of_packet = RING if is_right or self._random.random() < 0.9 else b"?"
         self.sent += 1
         self.outcomes["ring opened"] += is_right  # all others must be among the strays
-        _send(lane, (RING if is_right or self._random.random() < 0.9 else b"?") + data, fds)
-
-    def _take(self, subscriber: Subscriber) -> None:
-        while (received := subscriber.receive(0)) is not None:
-            self.outcomes[_judged(received.message)] += 1
+        _send(lane, kind_of_packet + data, fds)
+        return is_right or kind_of_packet != RING
 
 
 class RemoteTarget:
@@ -228,7 +224,6 @@ class RemoteTarget:
             self._server.recv()
 
     def feed(self) -> None:
-        due_s = time.monotonic() + _SETTLE_S
         for _ in range(_BATCH):
             topic = self._seeds.topic()
             header = self._seeds.damaged(self._seeds.header(topic, is_lane=False))
@@ -241,20 +236,11 @@ class RemoteTarget:
             parts = [topic.encode(), header, *frames]
             self._server.send_multipart(parts[: self._random.choice((1, 2, 9, 9, 9, 9, 9, 9))])
             self.sent += 1
-        while self._counted() < self.sent:
-            if time.monotonic() > due_s:
-                raise Unaccounted(f"ZeroMQ: sent {self.sent}, accounted for {self._counted()}")
-            if received := self._subscriber.receive(NS_PER_S // 100):
-                self.outcomes[_judged(received.message)] += 1
+        _settle(self, self._subscriber)
 
     def close(self) -> None:
-        _add_drops(self.outcomes, self._subscriber)
+        self.outcomes.update(_drops(self._subscriber))
         self._stack.close()
-
-    def _counted(self) -> int:
-        drops: Counter[str] = Counter()
-        _add_drops(drops, self._subscriber)
-        return drops.total() + self.outcomes.total()
 
 
 def fuzz(frames: int, seed: int) -> Counter[str]:
@@ -302,6 +288,17 @@ def _fuzz_lives(frames: int, own: random.Random, parent: Path, total: Counter[st
                 raise Unaccounted(f"{name}: sent {target.sent}, accounted for {counted}")
 
 
+def _settle(target: LaneTarget | RemoteTarget, subscriber: Subscriber) -> None:
+    """Receive until everything sent is accounted for."""
+    due_s = time.monotonic() + _SETTLE_S
+    while (counted := target.outcomes.total() + _drops(subscriber).total()) < target.sent:
+        if time.monotonic() > due_s:
+            name = type(target).__name__
+            raise Unaccounted(f"{name}: sent {target.sent}, accounted for {counted}")
+        if received := subscriber.receive(0):
+            target.outcomes[_judged(received.message)] += 1
+
+
 def _judged(message: object) -> str:
     if isinstance(message, Drop):
         return message.value
@@ -320,11 +317,12 @@ def _announces(data: bytes, announcement: RingAnnouncement) -> bool:
     return False
 
 
-def _add_drops(outcomes: Counter[str], subscriber: Subscriber) -> None:
+def _drops(subscriber: Subscriber) -> Counter[str]:
+    drops = Counter(subscriber.strays)
     for inbox in subscriber.inboxes.values():
         # Losses are messages that never came: not among the frames sent here.
-        outcomes.update({k: n for k, n in inbox.drops.items() if k != Drop.LOST.value})
-    outcomes.update(subscriber.strays)
+        drops.update({k: n for k, n in inbox.drops.items() if k != Drop.LOST.value})
+    return drops
 
 
 @contextlib.contextmanager
