@@ -36,7 +36,7 @@ from fusion_rt.transport.wire import (
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context, opened
+from fusion_rt.transport.zeromq import Context, Socket, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -197,7 +197,7 @@ def _listen(topic: str, endpoint: str, context: Context, stack: contextlib.ExitS
     socket = opened(zmq.XPUB, context, stack)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(endpoint)
+    _bind(socket, topic, endpoint)
     return audience
 
 
@@ -210,5 +210,13 @@ def _listen_securely(
     be_server(socket, own)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(offer.address)
+    _bind(socket, topic, offer.address)
     return audience
+
+
+def _bind(socket: Socket, topic: str, address: str) -> None:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        problem = f"cannot be offered at {address} ({error.strerror})"
+        raise PublisherError(topic, problem) from error
