@@ -3,6 +3,7 @@
 Everything that leaves the host is encrypted and authenticated with CURVE, also on loopback.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +53,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
 def remote_from_file(written: RemoteFile, beside: Path, problems: Problems) -> Remote:
     """Resolve paths against the rig's directory; what is wrong goes to `problems`."""
     keys = beside / written.keys
-    if not keys.is_dir():
+    if not os.path.isdir(keys):
         problem = f"expected a directory of CURVE keys, found none at {keys}"
         problems.add(("remote", "keys"), problem, f"make one with `fusion-rt keys {keys}`")
     listen = {
@@ -67,7 +68,7 @@ def remote_from_file(written: RemoteFile, beside: Path, problems: Problems) -> R
         if (host := _address_host(("remote", "topics", topic), address, problems))
     }
     for topic, remote in topics.items():
-        if keys.is_dir() and not remote.server_key.is_file():
+        if os.path.isdir(keys) and not os.path.isfile(remote.server_key):
             problem = f"expected the other host's public key, found none at {remote.server_key}"
             problems.add(("remote", "topics", topic), problem, "copy its .key file there")
     return Remote(keys=keys, listen=listen, topics=topics)
