@@ -14,7 +14,9 @@ from fusion_rt.config import Problems, shown
 from fusion_rt.errors import TopicError
 from fusion_rt.topics import topic_kind
 
-_ADDRESS = re.compile(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_ADDRESS = re.compile(
+    r"tcp://(?P<host>\*|[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 
 class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +84,8 @@ def _address_host(place: tuple[str, str, str], address: str, problems: Problems)
         problems.add(place, error.problem)
         return None
     found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found["port"]) < 65_536:
+    is_source = place[1] == "topics"
+    if found is None or not 0 < int(found["port"]) < 65_536 or (is_source and found["host"] == "*"):
         example = "for example tcp://10.0.0.2:7601"
         problems.add(place, f"expected tcp://HOST:PORT, got {shown(address)}", example)
         return None

@@ -344,6 +344,11 @@ def test_a_rig_that_keeps_to_its_host_has_nothing_remote() -> None:
             "for example tcp://10.0.0.2:7601",
         ),
         (
+            "{keys: keys, topics: {gps/main: 'tcp://*:7601'}}",
+            'remote.topics."gps/main": expected tcp://HOST:PORT, got "tcp://*:7601"; '
+            "for example tcp://10.0.0.2:7601",
+        ),
+        (
             "{keys: keys, listen: {lidar/to: 'tcp://*:7601'}}",
             'remote.listen."lidar/to": expected a topic of this rig; did you mean "lidar/top"? '
             "known: lidar/top",
