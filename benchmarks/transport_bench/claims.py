@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import msgspec
+
 from transport_bench.results import Results
 
 COPYING, LOANING = "fusion_rt", "fusion_rt_loan"

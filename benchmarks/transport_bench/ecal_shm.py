@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+
 from transport_bench.peer import (
     Array,
     NodeSpec,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
 from transport_bench.peer import Array, OnSample, Peer, now_ns
 from transport_bench.streams import STREAMS, Stream
 

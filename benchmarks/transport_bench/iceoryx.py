@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transport_bench.peer import Array, NodeSpec, OnSample, Peer, decode_header, encode_header, now_ns
+
+from transport_bench.peer import (
+    Array,
+    NodeSpec,
+    OnSample,
+    Peer,
+    decode_header,
+    encode_header,
+    now_ns,
+)
 from transport_bench.streams import Stream
 
 _HEADER_BYTES = 256  # in front of the array, which stays aligned; its first byte is the length

@@ -11,8 +11,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # started by path, from the run's directory
-
 from transport_bench.peer import Array, NodeSpec, Peer, now_ns
 from transport_bench.registry import PEERS
 from transport_bench.streams import STREAMS, Stream, is_intact, mark
@@ -153,6 +151,7 @@ def _await_plan(spec: NodeSpec) -> Plan:
 
 
 def main() -> None:
+    """The whole life of a node."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=NodeSpec)
     peer = PEERS[spec.transport](spec)
@@ -164,7 +163,3 @@ def main() -> None:
     peer.close()
     sys.stdout.flush()
     os._exit(0)  # some peers' threads keep the interpreter from leaving
-
-
-if __name__ == "__main__":
-    main()

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from transport_bench.peer import Array, NodeSpec, OnSample, Peer, now_ns
-from transport_bench.streams import Stream
 
 from fusion_rt.clock import NS_PER_MS
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep, Message
 from fusion_rt.session import attach_session, start_session
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
+from transport_bench.peer import Array, NodeSpec, OnSample, Peer, now_ns
+from transport_bench.streams import Stream
 
 _NO_ARRAY = np.zeros(1, np.uint64)
 

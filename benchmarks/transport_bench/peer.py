@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from transport_bench.streams import Stream
 
 Array = npt.NDArray[Any]
@@ -46,7 +47,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What the peers carry in front of the array; ours carries `fusion_rt.transport.wire.Header`."""
+    """In front of a peer's array; ours has `fusion_rt.transport.wire.Header` there."""
 
     stream: str
     seq: int
@@ -143,5 +144,5 @@ def start_node(spec: NodeSpec) -> "subprocess.Popen[bytes]":
 
 
 def node_command(spec: NodeSpec) -> list[str]:
-    program = Path(__file__).with_name("node.py")
+    program = Path(__file__).parents[1] / "transport_node.py"
     return [sys.executable, str(program), str(spec.path)]

@@ -1,6 +1,6 @@
 """Every transport that can be measured, by name."""
 
-from transport_bench.dora import Dora
+from transport_bench.dora_flow import Dora
 from transport_bench.ecal_shm import Ecal
 from transport_bench.floor import Floor
 from transport_bench.iceoryx import Iceoryx2, Iceoryx2Loan

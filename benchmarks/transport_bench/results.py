@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
 from transport_bench.run import Outcome
 from transport_bench.streams import Scenario
 

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import psutil
+
 from transport_bench.node import (
     NodeReport,
     Plan,
@@ -120,9 +121,7 @@ def _await_all_ready(
     return [int(ready_path(run_dir, spec.node).read_bytes()) for spec in specs]
 
 
-def _watch_cpu(
-    plan: Plan, processes: Sequence["subprocess.Popen[bytes]"]
-) -> tuple[float, float]:
+def _watch_cpu(plan: Plan, processes: Sequence["subprocess.Popen[bytes]"]) -> tuple[float, float]:
     """Ours and foreign, in percent of one core, over the measured time."""
     _sleep_until(plan.measure_ns)
     pids = [pid for process in processes for pid in _family(process.pid)]
@@ -139,7 +138,7 @@ def _collect(run_dir: Path, specs: Sequence[NodeSpec], pids: Sequence[int]) -> l
     paths = [report_path(run_dir, spec.node) for spec in specs]
     while not all(path.exists() for path in paths):
         is_dead = [not psutil.pid_exists(pid) for pid in pids]
-        if time.monotonic() > deadline or any(is_dead) and not _settled(paths):
+        if time.monotonic() > deadline or (any(is_dead) and not _settled(paths)):
             late = [path.name.split(".")[0] for path in paths if not path.exists()]
             raise RunError(f"no report from {', '.join(late)}{_last_words(run_dir)}")
         time.sleep(0.02)
@@ -204,9 +203,7 @@ def _notes(specs: Sequence[NodeSpec], reports: Sequence[NodeReport]) -> tuple[st
     return tuple(notes)
 
 
-def _counted(
-    records: npt.NDArray[np.int64], sent_column: int, plan: Plan
-) -> npt.NDArray[np.int64]:
+def _counted(records: npt.NDArray[np.int64], sent_column: int, plan: Plan) -> npt.NDArray[np.int64]:
     """The records of messages sent in the measured time."""
     sent_ns = records[:, sent_column]
     return records[(sent_ns >= plan.measure_ns) & (sent_ns < plan.end_ns)]
@@ -281,9 +278,13 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _last_words(run_dir: Path) -> str:
-    logs = [(path.stem, path.read_text(errors="replace")) for path in run_dir.glob("*.log")]
-    tails = [f"; {name}: {text.strip().splitlines()[-1]}" for name, text in logs if text.strip()]
-    return "".join(tails)
+    """Of each log that has any: its last error, else its last line."""
+    words = []
+    for path in run_dir.glob("*.log"):
+        lines = path.read_text(errors="replace").strip().splitlines()
+        errors = [line for line in lines if "Error" in line]
+        words += [f"; {path.stem}: {line}" for line in (errors or lines)[-1:]]
+    return "".join(words)
 
 
 def _settled(paths: Sequence[Path]) -> bool:

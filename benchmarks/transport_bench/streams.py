@@ -63,9 +63,7 @@ STREAMS = {
         Stream(name="camera0", kind="camera", shape=_HD, dtype="|u1", rate_hz=30),
         Stream(name="camera1", kind="camera", shape=_HD, dtype="|u1", rate_hz=30),
         Stream(name="camera2", kind="camera", shape=_HD, dtype="|u1", rate_hz=30),
-        Stream(
-            name="lidar", kind="lidar", shape=(100_000, 5), dtype="<f4", rate_hz=20, phase_ms=7
-        ),
+        Stream(name="lidar", kind="lidar", shape=(100_000, 5), dtype="<f4", rate_hz=20, phase_ms=7),
         Stream(name="audio", kind="audio", shape=(320, 4), dtype="<i2", rate_hz=50, phase_ms=3),
         Stream(name="gps", kind="gps", shape=(200,), dtype="|u1", rate_hz=10, phase_ms=11),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+
 from transport_bench.claims import Claim
 from transport_bench.results import Results
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import zmq
+
 from transport_bench.peer import (
     Array,
     NodeSpec,

@@ -19,14 +19,16 @@ class Dora(Peer):
     """Its own command starts the nodes; the header travels as metadata of the event."""
 
     name = "dora"
-    requires = "dora-rs pyarrow"
+    requires = "dora-rs dora-rs-cli pyarrow"
     modules = ("dora", "pyarrow")
     settle_s = 2.0
     leftovers = ("*.zenoh", "*zenoh*")
 
     @classmethod
     def missing(cls) -> str | None:
-        return super().missing() or (None if _program() else "no program `dora` on the path")
+        return super().missing() or (
+            None if _program() else "no program `dora`: pip install dora-rs-cli"
+        )
 
     @classmethod
     def launch(cls, specs: Iterable[NodeSpec]) -> list["subprocess.Popen[bytes]"]:
@@ -59,7 +61,7 @@ class Dora(Peer):
         self._node.send_output(self._stream.name, self._arrow_from(source.reshape(-1)), header)
         return sent_ns
 
-    def open_reader(self, streams: Iterable[Stream]) -> None:
+    def open_reader(self, streams: Iterable[Stream]) -> None:  # noqa: ARG002 - in the dataflow
         self._open()
 
     def read(self, on_sample: OnSample, is_over: Callable[[], bool]) -> None:
