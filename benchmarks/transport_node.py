@@ -1,4 +1,4 @@
-"""The program of one process of benchmarks/transport.py, which starts it with the path of a spec."""
+"""One process of benchmarks/transport.py, which starts it with the path of a spec."""
 
 from transport_bench.node import main
 
