@@ -238,6 +238,48 @@ def test_a_restarted_publisher_starts_its_numbers_and_contents_over():
     assert history.states("lidar/top") == ["waiting", "alive"]
 
 
+def test_a_crash_looping_publisher_is_not_frozen_by_its_first_numbers():
+    firsts = [replace(a, seq=0, fingerprint=9, incarnation=a.seq) for a in steady("lidar/top", 3)]
+
+    assert play({"lidar/top": firsts}, firsts[-1].recv_ns).states("lidar/top") == [
+        "waiting",
+        "alive",
+    ]
+
+
+def test_a_restarted_publisher_is_not_late_because_of_an_old_jump():
+    monitor, last = alive_camera()
+    for n in range(1, 10):
+        item = arrival(
+            last.recv_ns + n * period_ns("camera/front"), last.seq + n, node="camera/front"
+        )
+        back_ns = 100 * NS_PER_S if n <= 3 else 300 * NS_PER_MS
+        item = replace(item, stamp_ns=item.stamp_ns - back_ns, incarnation=1 if n <= 3 else 2)
+        monitor.observe(item, item.recv_ns)
+        monitor.check(item.recv_ns, inbox_drained=True)
+
+    assert monitor.verdict.reason == (
+        "9 of the last 10 messages came late, the last one 321 ms old (limit 200 ms), "
+        "already when node camera/front sent it: check the sensor"
+    )
+
+
+def test_a_recovered_stream_is_due_when_its_dwell_ends():
+    monitor = monitor_of("lidar/top", dwell_ns=0)
+    now_ns = START_NS
+    for seq in [*range(10), *range(20, 60)]:
+        now_ns = START_NS + seq * period_ns("lidar/top")
+        if seq == 20:
+            fall_silent(monitor)
+        monitor.observe(arrival(now_ns, seq), now_ns)
+        if monitor.check(now_ns, inbox_drained=True).state == "recovered":
+            break
+
+    ends = [monitor.next_deadline_ns(), monitor.verdict.since_ns + 3 * period_ns("lidar/top")]
+    assert ends[0] == ends[1]
+    assert monitor.check(ends[0], inbox_drained=True).state == "alive"
+
+
 def test_a_stuck_sequence_number_is_frozen():
     stuck = [replace(a, seq=7) for a in steady("lidar/top", 3)]
     history = play({"lidar/top": stuck}, stuck[-1].recv_ns)
