@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -33,6 +33,12 @@ class Session(msgspec.Struct, frozen=True):
     clock_offset_ns: int
     """Of rig time to CLOCK_MONOTONIC (`fusion_rt.clock.RigClock`)."""
     supervisor_pid: int
+    sensors: dict[str, dict[str, Any]] = {}
+    """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
+    listen: dict[str, str] = {}
+    """Topics offered to other hosts, and where."""
+    keys: str | None = None
+    """Directory of the CURVE keys, where there is one."""
 
     def clock(self) -> RigClock:
         return RigClock(self.clock_offset_ns)
@@ -58,13 +64,26 @@ def default_run_dir(rig: str) -> Path:
 
 
 @contextlib.contextmanager
-def start_session(run_dir: Path, rig: str) -> Iterator[Session]:
+def start_session(
+    run_dir: Path,
+    rig: str,
+    sensors: dict[str, dict[str, Any]] | None = None,
+    listen: dict[str, str] | None = None,
+    keys: str | None = None,
+) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     _make_private(run_dir)
     with _locked(run_dir / _LOCK, run_dir):
         _clear(run_dir)
-        clock = RigClock.starting_now()
-        session = Session(str(run_dir), rig, clock.offset_ns, os.getpid())
+        session = Session(
+            run_dir=str(run_dir),
+            rig=rig,
+            clock_offset_ns=RigClock.starting_now().offset_ns,
+            supervisor_pid=os.getpid(),
+            sensors=sensors or {},
+            listen=listen or {},
+            keys=keys,
+        )
         _check_socket_paths(session)
         _write_atomically(run_dir / _FILE, msgspec.json.encode(session))
         try:
