@@ -271,6 +271,8 @@ class StreamMonitor:
         if state == "silent" and before.state != "silent":
             self._returned = 0
             self._start_over()
+        if state == "alive" and before.state == "recovered":
+            self._publications.clear()  # a node that catches up after a stall sends a burst
         since_ns = before.since_ns if state == before.state else now_ns
         self.verdict = Verdict(state, since_ns, reason)
 

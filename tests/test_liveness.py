@@ -137,6 +137,24 @@ def test_silence_outlasts_a_lone_message():
     assert monitor.check(second_ns, inbox_drained=True).state == "recovered"
 
 
+def test_a_node_that_catches_up_after_a_stall_is_not_out_of_rate():
+    back_ns = GOOD_NS - NS_PER_MS
+    stalled = [
+        replace(a, recv_ns=back_ns + a.seq, sent_ns=back_ns + a.seq - HOP_NS, stamp_ns=back_ns)
+        if GOOD_NS - NS_PER_S <= a.recv_ns < GOOD_NS
+        else a
+        for a in steady("audio/array", 16)
+    ]
+
+    assert play({"audio/array": stalled}, END_NS).states("audio/array") == [
+        "waiting",
+        "alive",
+        "silent",
+        "recovered",
+        "alive",
+    ]
+
+
 def test_a_receiver_slower_than_stated_is_out_of_rate_and_ends_flapping():
     arrivals = [arrival(START_NS + n * NS_PER_S, n, has_payload=False) for n in range(1, 60)]
     history = play({"gps/main": arrivals}, START_NS + 60 * NS_PER_S)
