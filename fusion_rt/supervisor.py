@@ -1,8 +1,9 @@
 """The supervisor: starts a rig's nodes, restarts what dies, and says how the rig is.
 
-One loop on one clock. It looks at the headers of all sensor topics, never at a payload, so it costs
-next to nothing beside them; bodies are judged by who consumes them. One node's death is a missing stream, never the end of the others; the
-kernel ends the nodes if the supervisor itself dies (`fusion_rt.node`).
+One loop on one clock. It looks at the headers of all sensor topics, never at a payload, so it
+costs next to nothing beside them; bodies are judged by who consumes them. One node's death is a
+missing stream, never the end of the others; the kernel ends the nodes if the supervisor itself
+dies (`fusion_rt.node`).
 """
 
 import logging
