@@ -21,7 +21,8 @@ StreamState = Literal[
 ProcessState = Literal["starting", "ready", "hung", "backing_off", "failed", "stopped"]
 Mode = Literal["NORMAL", "DEGRADED", "MINIMAL", "BLIND"]
 
-StampNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+MAX_STAMP_NS = 2**63 - 1
+StampNs = Annotated[int, msgspec.Meta(ge=0, le=MAX_STAMP_NS)]
 """Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
 
 BOX_COLUMNS = (
@@ -162,16 +163,17 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
     members: tuple[DetectionMember, ...] = ()
 
     def problem(self) -> str | None:
-        count = len(self.boxes)
-        expected: list[tuple[str, npt.NDArray[Any] | None, tuple[int, ...]]] = [
-            ("boxes", self.boxes, (count, len(BOX_COLUMNS))),
-            ("scores", self.scores, (count,)),
-            ("class_ids", self.class_ids, (count,)),
-            ("contributions", self.contributions, (count, len(self.members))),
+        count = self.boxes.shape[0] if self.boxes.ndim else 0
+        f32, u8 = np.dtype(np.float32), np.dtype(np.uint8)
+        expected: list[tuple[str, npt.NDArray[Any] | None, tuple[int, ...], np.dtype[Any]]] = [
+            ("boxes", self.boxes, (count, len(BOX_COLUMNS)), f32),
+            ("scores", self.scores, (count,), f32),
+            ("class_ids", self.class_ids, (count,), u8),
+            ("contributions", self.contributions, (count, len(self.members)), f32),
         ]
-        for name, array, shape in expected:
-            if array is not None and array.shape != shape:
-                return f"{name}: expected {shape}, got {array.shape}"
+        for name, array, shape, dtype in expected:
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                return f"{name}: expected {shape} {dtype}, got {array.shape} {array.dtype}"
         return None
 
 

@@ -25,6 +25,7 @@ _TOKEN_BYTES = 16
 _SEND_BUFFER_BYTES = 1 << 20  # some 800 headers; the kernel caps it at net.core.wmem_max
 HEADER, RING = b"H", b"R"
 _FD = struct.Struct("i")
+_ROOM_FOR_ONE_FD = socket.CMSG_LEN(_FD.size)  # CMSG_SPACE would pad it to two
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -88,16 +89,18 @@ class LaneListener:
 
     def receive(self, lane: socket.socket) -> Packet | None:
         """The next packet; raises BlockingIOError when there is none, returns None at the end."""
-        ancillary_bytes = socket.CMSG_SPACE(_FD.size)
         try:
             size, ancillary, _, _ = lane.recvmsg_into(
-                [self._buffer], ancillary_bytes, socket.MSG_CMSG_CLOEXEC
+                [self._buffer], _ROOM_FOR_ONE_FD, socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None
+        kind, data = bytes(self._view[:1]), bytes(self._view[1:size])
+        packet = Packet(kind, data, _received_fd(ancillary))
         if size == 0:
+            packet.discard()
             return None
-        return Packet(bytes(self._view[:1]), bytes(self._view[1:size]), _received_fd(ancillary))
+        return packet
 
     def close(self) -> None:
         self._socket.close()

@@ -19,14 +19,15 @@ import zmq
 from fusion_rt.clock import Clock
 from fusion_rt.errors import MessageError, PublisherError
 from fusion_rt.kernels import fingerprint
-from fusion_rt.messages import Message
+from fusion_rt.messages import MAX_STAMP_NS, Message
 from fusion_rt.session import Session
 from fusion_rt.topics import topic_kind
 from fusion_rt.transport.audience import Audience
 from fusion_rt.transport.drops import Drop
-from fusion_rt.transport.security import be_server, guard, load_own_keys
+from fusion_rt.transport.security import be_server, guarded, load_own_keys
 from fusion_rt.transport.slots import SlotStore
 from fusion_rt.transport.wire import (
+    MAX_HEADER_BYTES,
     WIRE_VERSION,
     Array,
     Header,
@@ -35,7 +36,7 @@ from fusion_rt.transport.wire import (
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context
+from fusion_rt.transport.zeromq import Context, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -74,16 +75,19 @@ class Publisher:
             stack.callback(self._slots.close)
             stack.enter_context(_only_publisher(topic, session.lock_path(topic)))
             context = stack.enter_context(zmq.Context())
-            self._audiences = [_listen(context, session.endpoint(topic), stack)]
+            self._audiences = [_listen(topic, session.endpoint(topic), context, stack)]
             if offer is not None:
-                self._audiences.append(_listen_securely(context, offer, stack))
+                self._audiences.append(_listen_securely(topic, offer, context, stack))
             self._resources = stack.pop_all()
 
     def loan(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AbstractContextManager[Array]:
         """An uninitialised array that `publish` sends without a copy.
 
-        One at a time, and yours only inside the `with`; what is not published there is lost.
+        One at a time, and yours until you publish or leave the `with`; read-only after that.
         """
+        if self._slots.is_lent:
+            problem = "lends one array at a time, got a second loan"
+            raise PublisherError(self.topic, problem, "publish or leave the first one before")
         return self._slots.loan(shape, dtype)
 
     def publish(
@@ -98,7 +102,8 @@ class Publisher:
             audience.refresh()
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
-        if all(audience.is_empty for audience in self._audiences):
+        if not any(audience.has_lanes or audience.has_plain for audience in self._audiences):
+            self._slots.end_loan()
             return
         body, arrays = self._codec.encode(message)
         header = Header(
@@ -110,7 +115,7 @@ class Publisher:
             stamp_ns=message.stamp_ns,
             sent_ns=self._clock.now_ns(),
             body=msgspec.Raw(body),
-            watermark_ns=watermark_ns,
+            watermark_ns=None if watermark_ns is None else max(watermark_ns, 0),
             fingerprint=_fingerprint(arrays),
             trace=trace,
         )
@@ -132,15 +137,20 @@ class Publisher:
             carried = f"carries {self._kind.message.__name__}, got {type(message).__name__}"
             raise MessageError(self.topic, self._node, carried)
         problem = message.problem()
+        if not 0 <= message.stamp_ns <= MAX_STAMP_NS:
+            problem = f"stamp_ns: expected 0..{MAX_STAMP_NS}, got {message.stamp_ns}"
         if problem is not None:
             raise MessageError(self.topic, self._node, problem)
 
     def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
+        if not any(audience.has_lanes for audience in self._audiences):
+            self._slots.end_loan()
+            return
         payloads = self._slots.place(arrays)
         if payloads is None:
             self.counters[Drop.RING_FULL.value] += 1
             return
-        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+        data = self._encoded(header, payloads)
         ring = self._slots.ring if _is_in_ring(payloads) else None
         for audience in self._audiences:
             audience.send_to_lanes(data, ring, self.counters)
@@ -150,10 +160,17 @@ class Publisher:
         if not audiences:
             return
         payloads = tuple(describe(array) for array in arrays)
-        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+        data = self._encoded(header, payloads)
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
         for audience in audiences:
             audience.send_plain(frames)
+
+    def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
+        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+        if len(data) > MAX_HEADER_BYTES:
+            problem = f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(data)}"
+            raise MessageError(self.topic, self._node, problem)
+        return data
 
 
 def _is_in_ring(payloads: tuple[Payload, ...]) -> bool:
@@ -176,19 +193,22 @@ def _only_publisher(topic: str, lock_path: Path) -> Iterator[None]:
         yield
 
 
-def _listen(context: Context, endpoint: str, stack: contextlib.ExitStack) -> Audience:
-    socket = context.socket(zmq.XPUB)
-    audience = Audience(socket)
+def _listen(topic: str, endpoint: str, context: Context, stack: contextlib.ExitStack) -> Audience:
+    socket = opened(zmq.XPUB, context, stack)
+    audience = Audience(socket, topic)
     stack.callback(audience.close)
     socket.bind(endpoint)
     return audience
 
 
-def _listen_securely(context: Context, offer: TcpOffer, stack: contextlib.ExitStack) -> Audience:
-    stack.callback(guard(context, offer.keys).stop)
-    socket = context.socket(zmq.XPUB)
-    be_server(socket, load_own_keys(offer.keys))
-    audience = Audience(socket)
+def _listen_securely(
+    topic: str, offer: TcpOffer, context: Context, stack: contextlib.ExitStack
+) -> Audience:
+    own = load_own_keys(offer.keys)
+    stack.enter_context(guarded(context, offer.keys))
+    socket = opened(zmq.XPUB, context, stack)
+    be_server(socket, own)
+    audience = Audience(socket, topic)
     stack.callback(audience.close)
     socket.bind(offer.address)
     return audience

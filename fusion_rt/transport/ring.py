@@ -64,8 +64,8 @@ class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
             return f"slots: expected 1..{MAX_SLOTS}, got {self.slots}"
         if not 0 < self.stride <= MAX_PAYLOAD_BYTES or self.stride % _PAGE:
             return f"stride: expected whole pages up to {MAX_PAYLOAD_BYTES}, got {self.stride}"
-        if self.size > MAX_RING_BYTES:
-            return f"size: expected at most {MAX_RING_BYTES} bytes, got {self.size}"
+        if self.slots * self.stride > MAX_RING_BYTES:
+            return f"slots: expected at most {MAX_RING_BYTES} bytes, got {self.slots * self.stride}"
         return None
 
 
@@ -77,11 +77,14 @@ class RingWriter:
         if problem := self.geometry.problem():
             raise RingError(problem)
         self.fd = os.memfd_create("fusion_rt", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.fd, self.geometry.size)
-        # Mapped before the seal: FUTURE_WRITE forbids every later writable mapping, also ours.
-        self._memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
-        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
         self._next = 0
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, self.fd)
+            os.ftruncate(self.fd, self.geometry.size)
+            # Mapped before the seal: FUTURE_WRITE forbids every later writable mapping, also ours.
+            self._memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
+            undo.pop_all()
 
     def claim(self) -> int | None:
         """The oldest slot that no reader holds, now ours to write; None when all are held."""
@@ -110,7 +113,10 @@ class RingWriter:
 
 
 class RingReader:
-    """A subscriber's end: takes slots, read-only, and gives each back with its last view."""
+    """A subscriber's end: takes slots, read-only, and gives each back with its last view.
+
+    There is no `close`: the file goes with the last reference, and each view that is out is one.
+    """
 
     def __init__(self, fd: int, geometry: RingGeometry) -> None:
         """Check and re-open the ring behind `fd`, which stays the caller's."""
@@ -118,14 +124,14 @@ class RingReader:
             raise RingError(problem)
         self.geometry = geometry
         self.held: set[int] = set()
-        self._leases: dict[int, weakref.ref[Bytes]] = {}
-        self._retired = False
+        self._views: dict[int, weakref.ref[Bytes]] = {}
         self._memory: mmap.mmap | None = None
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._fd).atexit = False
 
     def take(self, slot: int, generation: int) -> Bytes | Drop:
         """The slot's bytes, ours until this array and every view of it are gone."""
-        if not 0 <= slot < self.geometry.slots:
+        if not 0 <= slot < self.geometry.slots or generation % 2:
             return Drop.BAD_DESCRIPTOR
         if slot in self.held:
             return self._take_again(slot, generation)
@@ -137,19 +143,16 @@ class RingReader:
             return Drop.OVERRUN
         view = _slot_bytes(memory, self.geometry, slot)
         self.held.add(slot)
-        self._leases[slot] = weakref.ref(view, lambda _: self._release(slot))
+        self._views[slot] = weakref.ref(view)
+        # Finalizers are kept by the interpreter, so a held slot keeps this reader and its lock. A
+        # weakref callback of our own would be a cycle, lost with us in the next garbage collection.
+        weakref.finalize(view, self._release, slot).atexit = False
         return view
-
-    def retire(self) -> None:
-        """Close once the last view is gone."""
-        self._retired = True
-        if not self.held:
-            self._close()
 
     def _take_again(self, slot: int, generation: int) -> Bytes | Drop:
         """A message delivered twice: one lock serves both, so both share one array."""
-        lease = self._leases.get(slot)
-        view = None if lease is None else lease()
+        reference = self._views.get(slot)
+        view = None if reference is None else reference()
         if view is None or _generation(self._map(), slot) != generation:
             return Drop.OVERRUN
         return view
@@ -163,17 +166,9 @@ class RingReader:
     def _release(self, slot: int) -> None:
         # May run in any thread, whenever the last view dies. `held` is what `take` looks at, so the
         # slot leaves it last.
-        self._leases.pop(slot, None)
-        if self._fd >= 0:
-            _lock(self._fd, fcntl.F_UNLCK, slot)
+        self._views.pop(slot, None)
+        _lock(self._fd, fcntl.F_UNLCK, slot)
         self.held.discard(slot)
-        if self._retired and not self.held:
-            self._close()
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 def _lock(fd: int, kind: int, slot: int) -> bool:

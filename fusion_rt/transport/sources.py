@@ -38,10 +38,10 @@ class LaneSource:
             ring = RingReader(packet.fd, announcement.geometry)
         except (msgspec.MsgspecError, ValueError, OSError, RingError):
             return False
-        self._retire(self._rings.pop(announcement.ring, None))
+        self._rings.pop(announcement.ring, None)
         self._rings[announcement.ring] = ring
         for number in list(self._rings)[:-_KEPT_RINGS]:
-            self._retire(self._rings.pop(number))
+            del self._rings[number]
         return True
 
     def open(self, payloads: Sequence[Payload]) -> list[Array] | Drop:
@@ -58,9 +58,8 @@ class LaneSource:
         return arrays
 
     def close(self) -> None:
+        """Waiting arrivals refer to this source: its rings stay for them, and go with the last."""
         self.socket.close()
-        for ring in self._rings.values():
-            ring.retire()
 
     def _take(self, payloads: Sequence[Payload]) -> Bytes | Drop:
         """The one slot that all of a message's payloads lie in."""
@@ -70,17 +69,14 @@ class LaneSource:
         ring_number, slot, generation = slots.pop() or (-1, -1, -1)
         ring = self._rings.get(ring_number)
         if slots or ring is None:
-            return Drop.BAD_DESCRIPTOR
+            is_outgrown = not slots and 0 <= ring_number < min(self._rings, default=0)
+            return Drop.OVERRUN if is_outgrown else Drop.BAD_DESCRIPTOR
         memory = ring.take(slot, generation)
         if isinstance(memory, Drop) or len(ring.held) <= MAX_HOLD:
             return memory
         private = memory.copy()
         private.flags.writeable = False
         return private
-
-    def _retire(self, ring: RingReader | None) -> None:
-        if ring is not None:
-            ring.retire()
 
 
 class FrameSource:

@@ -29,6 +29,8 @@ Array = npt.NDArray[Any]
 DType = Literal["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"]
 _DTYPES = {name: np.dtype(name) for name in get_args(DType)}
 U64 = Annotated[int, msgspec.Meta(ge=0)]
+Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**48)]
+"""Bounded so that sums of losses stay far inside 64 bits."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_PAYLOAD_BYTES)]
 Topic = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -67,7 +69,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the publishing node."""
     incarnation: U64
     """Drawn anew each time the publisher starts."""
-    seq: U64
+    seq: Seq
     """Counts the publisher's messages on this topic from 0: a jump is a loss."""
     stamp_ns: StampNs
     sent_ns: StampNs
@@ -119,7 +121,10 @@ def array_from_bytes(payload: Payload, data: Array | bytes | memoryview) -> Arra
     raw = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
     if raw.nbytes != payload.nbytes:
         return Drop.BAD_DESCRIPTOR
-    array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
+    try:
+        array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
+    except ValueError:  # no bytes at all, yet dimensions whose product overflows
+        return Drop.BAD_DESCRIPTOR
     return array
 
 

@@ -1,5 +1,6 @@
 """The few things we ask of ZeroMQ sockets beside sending and receiving."""
 
+import contextlib
 from typing import TypeAlias, cast
 
 import zmq
@@ -8,6 +9,13 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 
 _RECONNECT_MS = 30
+
+
+def opened(kind: int, context: Context, stack: contextlib.ExitStack) -> Socket:
+    """A socket that the stack closes, dropping what is unsent: ending must not wait for a peer."""
+    socket = context.socket(kind)
+    stack.callback(socket.close, linger=0)
+    return socket
 
 
 def has_message(socket: Socket) -> bool:
