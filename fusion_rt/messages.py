@@ -58,6 +58,7 @@ class CameraFrame(Message, frozen=True, kw_only=True, eq=False):
     image: npt.NDArray[np.uint8]
     """bgr8, rgb8: (H, W, 3). mono8: (H, W). yuyv: (H, W, 2). nv12: (H * 3 / 2, W). jpeg: (N,)."""
     exposure_ns: int = 0
+    """0 when unknown."""
 
     def problem(self) -> str | None:
         if self.image.dtype != np.uint8:
@@ -117,12 +118,14 @@ class GpsFix(Message, frozen=True, kw_only=True, eq=False):
     altitude_m: float = 0.0
     """Above the WGS84 ellipsoid."""
     velocity_enu_mps: tuple[float, float, float] | None = None
+    """East, north, up; None when unknown."""
     course_deg: float | None = None
     """Direction of motion, clockwise from north; None when unknown (standstill)."""
     horizontal_accuracy_m: float | None = None
     """One standard deviation, as the receiver states it."""
     vertical_accuracy_m: float | None = None
     satellites: int | None = None
+    """Used in the solution; None when the receiver does not say."""
 
     def problem(self) -> str | None:
         if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 180):
@@ -156,6 +159,7 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
     classes: tuple[str, ...] = ()
     mode: Mode = "NORMAL"
     mode_reasons: tuple[str, ...] = ()
+    """What keeps the rig from NORMAL, one sentence per stream."""
     members: tuple[DetectionMember, ...] = ()
 
     def problem(self) -> str | None:
@@ -179,14 +183,16 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     state: StreamState
     reason: str = ""
-    """One sentence a person can act on; empty while alive."""
+    """One sentence a person can act on; empty while all is well."""
     since_ns: int
     """When it entered this state."""
     rate_hz: float = 0.0
+    """Of the messages that arrived."""
     age_ns: int | None = None
     """Now minus the stamp of the newest message."""
     hop_p50_ns: int | None = None
     hop_p99_ns: int | None = None
+    """Receipt minus sending, of the last messages."""
     received: int = 0
     drops: dict[str, int] = {}
     """Messages that did not reach the consumer, by cause."""

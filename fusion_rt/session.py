@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -35,6 +35,12 @@ class Session(msgspec.Struct, frozen=True):
     clock_offset_ns: int
     """Of rig time to CLOCK_MONOTONIC (`fusion_rt.clock.RigClock`)."""
     supervisor_pid: int
+    sensors: dict[str, dict[str, Any]] = {}
+    """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
+    listen: dict[str, str] = {}
+    """Topics offered to other hosts, and where."""
+    keys: str | None = None
+    """Directory of the CURVE keys, where there is one."""
 
     def clock(self) -> RigClock:
         return RigClock(self.clock_offset_ns)
@@ -60,10 +66,23 @@ def default_run_dir(rig: str) -> Path:
 
 
 @contextlib.contextmanager
-def start_session(run_dir: Path, rig: str) -> Iterator[Session]:
+def start_session(
+    run_dir: Path,
+    rig: str,
+    sensors: dict[str, dict[str, Any]] | None = None,
+    listen: dict[str, str] | None = None,
+    keys: str | None = None,
+) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
-    clock = RigClock.starting_now()
-    session = Session(str(run_dir), rig, clock.offset_ns, os.getpid())
+    session = Session(
+        run_dir=str(run_dir),
+        rig=rig,
+        clock_offset_ns=RigClock.starting_now().offset_ns,
+        supervisor_pid=os.getpid(),
+        sensors=sensors or {},
+        listen=listen or {},
+        keys=keys,
+    )
     _check_socket_paths(session)
     with _locked(run_dir):
         try:
@@ -154,10 +173,14 @@ def _make_private(run_dir: Path) -> None:
 
 
 def _clear(run_dir: Path) -> None:
-    for path in run_dir.iterdir():
-        is_topic = "=" in path.name and path.suffix in {".sock", ".lock"}
-        if is_topic or path.name in {_FILE, _NEW_FILE}:
-            path.unlink(missing_ok=True)
+    """Remove what dead publishers left, and the last session; a living publisher keeps its own."""
+    for lock_path in run_dir.glob("*=*.lock"):
+        with lock_path.open("a") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_path.with_suffix(".sock").unlink(missing_ok=True)
+            lock_path.unlink()
+    for name in (_FILE, _NEW_FILE):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def _check_socket_paths(session: Session) -> None:
