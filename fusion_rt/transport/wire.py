@@ -128,6 +128,16 @@ def array_from_bytes(payload: Payload, data: Array | bytes | memoryview) -> Arra
     return array
 
 
+def array_in_slot(payload: Payload, memory: Array, offset: int) -> Array | Drop:
+    """The payload's array at `offset` of a slot's bytes, not copied; read-only where they are."""
+    if offset + payload.nbytes > memory.nbytes:
+        return Drop.BAD_DESCRIPTOR
+    try:
+        return np.ndarray(payload.shape, _DTYPES[payload.dtype], memory, offset)
+    except ValueError:  # no bytes at all, yet dimensions whose product overflows
+        return Drop.BAD_DESCRIPTOR
+
+
 class MessageCodec:
     """Bodies of one message type. Not thread-safe: one per publisher or subscriber."""
 
