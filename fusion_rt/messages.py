@@ -235,14 +235,17 @@ class Heartbeat(Message, frozen=True, kw_only=True, eq=False):
 
 def image_shape(encoding: PixelEncoding, width: int, height: int) -> tuple[int, ...] | None:
     """Shape of the uint8 array that holds such an image; None for jpeg, whose length varies."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "bgr8": (height, width, 3),
-        "rgb8": (height, width, 3),
-        "mono8": (height, width),
-        "yuyv": (height, width, 2),
-        "nv12": (height * 3 // 2, width),
-    }
-    return shapes.get(encoding)
+    match encoding:
+        case "bgr8" | "rgb8":
+            return height, width, 3
+        case "mono8":
+            return height, width
+        case "yuyv":
+            return height, width, 2
+        case "nv12":
+            return height * 3 // 2, width
+        case _:
+            return None
 
 
 _JPEG_START = b"\xff\xd8"
