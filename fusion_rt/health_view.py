@@ -48,8 +48,8 @@ def _reasons(health: Health) -> list[Text]:
 
 
 def _stream_table(health: Health) -> Table:
-    table = Table("stream", "state", box=None, pad_edge=False)
-    for column in ("rate Hz", "age ms", "hop p50", "p99 ms", "received"):
+    table = Table("stream", "state", box=None, padding=(0, 1))
+    for column in ("rate Hz", "age ms", "hop p50 ms", "p99 ms", "received"):
         table.add_column(column, justify="right")
     table.add_column("drops")
     table.add_column("why", overflow="fold")
@@ -69,7 +69,7 @@ def _stream_table(health: Health) -> Table:
 
 
 def _process_table(health: Health) -> Table:
-    table = Table("process", "state", box=None, pad_edge=False)
+    table = Table("process", "state", box=None, padding=(0, 1))
     table.add_column("pid", justify="right")
     table.add_column("restarts", justify="right")
     table.add_column("counters")

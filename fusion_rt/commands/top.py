@@ -64,7 +64,7 @@ def show(states: Iterator[Health]) -> None:
         for health in states:
             typer.echo(health_line(health))
         return
-    with Live(auto_refresh=False, console=Console()) as live:
+    with Live(auto_refresh=False, console=Console(), transient=True) as live:
         for health in states:
             live.update(health_table(health), refresh=True)
 
