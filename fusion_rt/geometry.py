@@ -190,13 +190,6 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pixels[~(is_seen & np.isfinite(pixels).all(axis=-1))] = np.nan
         return pixels
 
-    @property
-    def matrix(self) -> Matrix:
-        """(3, 3): the K of textbooks."""
-        return np.array(
-            [[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]], dtype=np.float64
-        )
-
 
 def _distorted(
     x: Matrix, y: Matrix, radius2: Matrix, distortion: tuple[float, ...]
