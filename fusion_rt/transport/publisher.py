@@ -98,13 +98,17 @@ class Publisher:
     ) -> None:
         """Send to everybody who listens now; never blocks."""
         self._check(message)
+        has_lanes = has_plain = False
         for audience in self._audiences:
             audience.refresh()
+            has_lanes = has_lanes or audience.has_lanes
+            has_plain = has_plain or audience.has_plain
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
-        if not any(audience.has_lanes or audience.has_plain for audience in self._audiences):
+        if not has_lanes:
             self._slots.end_loan()
-            return
+            if not has_plain:
+                return
         body, arrays = self._codec.encode(message)
         header = Header(
             version=WIRE_VERSION,
@@ -119,8 +123,10 @@ class Publisher:
             fingerprint=_fingerprint(arrays),
             trace=trace,
         )
-        self._send_to_lanes(header, arrays)
-        self._send_plain(header, arrays)
+        if has_lanes:
+            self._send_to_lanes(header, arrays)
+        if has_plain:
+            self._send_plain(header, arrays)
 
     def close(self) -> None:
         """Subscribers keep what they have taken."""
@@ -143,9 +149,6 @@ class Publisher:
             raise MessageError(self.topic, self._node, problem)
 
     def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
-        if not any(audience.has_lanes for audience in self._audiences):
-            self._slots.end_loan()
-            return
         payloads = self._slots.place(arrays)
         if payloads is None:
             self.counters[Drop.RING_FULL.value] += 1
@@ -156,14 +159,12 @@ class Publisher:
             audience.send_to_lanes(data, ring, self.counters)
 
     def _send_plain(self, header: Header, arrays: list[Array]) -> None:
-        audiences = [audience for audience in self._audiences if audience.has_plain]
-        if not audiences:
-            return
         payloads = tuple(describe(array) for array in arrays)
         data = self._encoded(header, payloads)
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
-        for audience in audiences:
-            audience.send_plain(frames)
+        for audience in self._audiences:
+            if audience.has_plain:
+                audience.send_plain(frames)
 
     def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
         data = encode_header(msgspec.structs.replace(header, payloads=payloads))
