@@ -66,7 +66,9 @@ class Subscriber:
             self._poller.register(self._listener.fileno(), select.EPOLLIN)
             context = stack.enter_context(zmq.Context())
             local = [session.endpoint(topic) for topic in self.inboxes if topic not in remotes]
-            _ask_for_lanes(opened(zmq.SUB, context, stack), local, self._listener.token)
+            self._asking = opened(zmq.SUB, context, stack)
+            _ask_for_lanes(self._asking, local, self._listener.token)
+            self._poller.register(self._asking.fileno(), select.EPOLLIN)
             self._remotes: dict[int, Socket] = {}
             for topic, source in remotes.items():
                 remote = opened(zmq.SUB, context, stack)
@@ -137,6 +139,8 @@ class Subscriber:
         for fd, _ in events:
             if fd == self._listener.fileno():
                 self._accept_lanes()
+            elif fd == self._asking.fileno():
+                has_message(self._asking)
             elif fd in self._remotes:
                 self._drain_remote(self._remotes[fd])
             else:
@@ -200,11 +204,16 @@ class Subscriber:
 
 
 def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> None:
-    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us."""
+    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us.
+
+    ZeroMQ asks a restarted publisher from within our thread, so it needs a look at its events
+    whenever its file descriptor stirs. The first look makes it stir for what comes from now on.
+    """
     reconnect_quickly(asking)
     asking.subscribe(lane_request(token))
     for endpoint in endpoints:
         asking.connect(endpoint)
+    has_message(asking)
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
