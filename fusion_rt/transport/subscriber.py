@@ -216,11 +216,16 @@ class Subscriber:
 
 
 def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> None:
-    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us."""
+    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us.
+
+    ZeroMQ asks a restarted publisher from within our thread, so it needs a look at its events
+    whenever its file descriptor stirs. The first look makes it stir for what comes from now on.
+    """
     reconnect_quickly(asking)
     asking.subscribe(lane_request(token))
     for endpoint in endpoints:
         asking.connect(endpoint)
+    has_message(asking)
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
