@@ -36,7 +36,7 @@ from fusion_rt.transport.wire import (
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context, Socket, opened
+from fusion_rt.transport.zeromq import Context, Socket, notice_silence, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -208,6 +208,7 @@ def _listen_securely(
     stack.enter_context(guarded(context, offer.keys))
     socket = opened(zmq.XPUB, context, stack)
     be_server(socket, own)
+    notice_silence(socket)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
     _bind(socket, topic, offer.address)
