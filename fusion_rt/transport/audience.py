@@ -50,11 +50,8 @@ class Audience:
                 break
             event = self._socket.recv()
             self._take_in(event[1:], is_subscribed=event[:1] == b"\x01")
-        # A lane that could not be had, or broke, is tried again until its subscription ends: the
-        # subscriber may have been short of files, or paused with its queue of callers full.
-        for token in self._wanted - self._lanes.keys():
-            with contextlib.suppress(OSError):
-                self._lanes[token] = Lane(token)
+        if len(self._lanes) < len(self._wanted):
+            self._connect()
 
     def send_to_lanes(
         self, header: bytes, ring: tuple[RingAnnouncement, int] | None, drops: Counter[str]
@@ -76,6 +73,15 @@ class Audience:
         for lane in self._lanes.values():
             lane.close()
         self._lanes.clear()
+
+    def _connect(self) -> None:
+        """Try each lane that could not be had, or broke, until its subscription ends.
+
+        The subscriber may have been short of files, or paused with its queue of callers full.
+        """
+        for token in self._wanted - self._lanes.keys():
+            with contextlib.suppress(OSError):
+                self._lanes[token] = Lane(token)
 
     def _take_in(self, subscription: bytes, is_subscribed: bool) -> None:
         token = requested_lane(subscription)

@@ -104,8 +104,11 @@ class Publisher:
             audience.refresh()
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
-        if not any(audience.has_lanes or audience.has_plain for audience in self._audiences):
-            self._slots.end_loan()
+        has_lanes = any(audience.has_lanes for audience in self._audiences)
+        has_plain = any(audience.has_plain for audience in self._audiences)
+        if not has_lanes:
+            self._slots.end_loan()  # published to nobody, it is over all the same
+        if not has_lanes and not has_plain:
             return
         body, arrays = self._codec.encode(message)
         header = Header(
@@ -121,8 +124,10 @@ class Publisher:
             fingerprint=_fingerprint(arrays),
             trace=trace,
         )
-        self._send_to_lanes(header, arrays)
-        self._send_plain(header, arrays)
+        if has_lanes:
+            self._send_to_lanes(header, arrays)
+        if has_plain:
+            self._send_plain(header, arrays)
 
     def close(self) -> None:
         """Subscribers keep what they have taken."""
@@ -145,9 +150,6 @@ class Publisher:
             raise MessageError(self.topic, self._node, problem)
 
     def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
-        if not any(audience.has_lanes for audience in self._audiences):
-            self._slots.end_loan()
-            return
         payloads = self._slots.place(arrays)
         if payloads is None:
             self.counters[Drop.RING_FULL.value] += 1
@@ -158,14 +160,12 @@ class Publisher:
             audience.send_to_lanes(data, ring, self.counters)
 
     def _send_plain(self, header: Header, arrays: list[Array]) -> None:
-        audiences = [audience for audience in self._audiences if audience.has_plain]
-        if not audiences:
-            return
         payloads = tuple(describe(array) for array in arrays)
         data = self._encoded(header, payloads)
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
-        for audience in audiences:
-            audience.send_plain(frames)
+        for audience in self._audiences:
+            if audience.has_plain:
+                audience.send_plain(frames)
 
     def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
         data = encode_header(msgspec.structs.replace(header, payloads=payloads))
