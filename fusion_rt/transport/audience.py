@@ -5,6 +5,7 @@ that starts first, or outlives its publisher, asks again by itself.
 """
 
 import contextlib
+import select
 from collections import Counter
 from collections.abc import Sequence
 
@@ -29,6 +30,9 @@ class Audience:
         self._socket = socket
         socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
+        self._events = select.poll()
+        self._events.register(socket.fileno(), select.POLLIN)
+        self._is_drained = False
         self._wanted: set[bytes] = set()
         self._lanes: dict[bytes, Lane] = {}
         self._plain: set[bytes] = set()
@@ -45,13 +49,27 @@ class Audience:
 
     def refresh(self) -> None:
         """Take in the subscriptions that came since the last call."""
+        # ZeroMQ's file descriptor is edge-triggered: its silence means something only while all is
+        # taken in, but then asking it costs a fifth of asking the socket.
+        if not self._is_drained or self._events.poll(0):
+            self._drain()
+        if len(self._lanes) < len(self._wanted):
+            self._connect_lanes()
+
+    def _drain(self) -> None:
         for _ in range(_MAX_EVENTS):
-            if not has_message(self._socket):
-                break
+            self._is_drained = not has_message(self._socket)
+            if self._is_drained:
+                return
             event = self._socket.recv()
             self._take_in(event[1:], is_subscribed=event[:1] == b"\x01")
-        if len(self._lanes) < len(self._wanted):
-            self._connect()
+
+    def _connect_lanes(self) -> None:
+        # A lane that could not be had, or broke, is tried again until its subscription ends: the
+        # subscriber may have been short of files, or paused with its queue of callers full.
+        for token in self._wanted - self._lanes.keys():
+            with contextlib.suppress(OSError):
+                self._lanes[token] = Lane(token)
 
     def send_to_lanes(
         self, header: bytes, ring: tuple[RingAnnouncement, int] | None, drops: Counter[str]
@@ -68,20 +86,12 @@ class Audience:
     def send_plain(self, frames: Sequence[bytes | memoryview]) -> None:
         """Topic, header and payloads as one multipart message."""
         self._socket.send_multipart(frames)
+        self._is_drained = False  # sending looks at the descriptor too
 
     def close(self) -> None:
         for lane in self._lanes.values():
             lane.close()
         self._lanes.clear()
-
-    def _connect(self) -> None:
-        """Try each lane that could not be had, or broke, until its subscription ends.
-
-        The subscriber may have been short of files, or paused with its queue of callers full.
-        """
-        for token in self._wanted - self._lanes.keys():
-            with contextlib.suppress(OSError):
-                self._lanes[token] = Lane(token)
 
     def _take_in(self, subscription: bytes, is_subscribed: bool) -> None:
         token = requested_lane(subscription)

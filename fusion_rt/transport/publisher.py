@@ -100,16 +100,17 @@ class Publisher:
     ) -> None:
         """Send to everybody who listens now; never blocks."""
         self._check(message)
+        has_lanes = has_plain = False
         for audience in self._audiences:
             audience.refresh()
+            has_lanes = has_lanes or audience.has_lanes
+            has_plain = has_plain or audience.has_plain
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
-        has_lanes = any(audience.has_lanes for audience in self._audiences)
-        has_plain = any(audience.has_plain for audience in self._audiences)
         if not has_lanes:
-            self._slots.end_loan()  # published to nobody, it is over all the same
-        if not has_lanes and not has_plain:
-            return
+            self._slots.end_loan()
+            if not has_plain:
+                return
         body, arrays = self._codec.encode(message)
         header = Header(
             version=WIRE_VERSION,

@@ -46,6 +46,8 @@ class _Lease:
 
     def offset_of(self, array: Array) -> int | None:
         """Where in the slot the array lies; None when it does not, or not in one piece."""
+        if array is self.lent:
+            return 0
         offset: int = array.ctypes.data - self._start
         is_inside = offset >= 0 and offset + array.nbytes <= self.used
         return offset if is_inside and array.flags.c_contiguous else None
@@ -104,7 +106,7 @@ class SlotStore:
 
     def place(self, arrays: Sequence[Array]) -> tuple[Payload, ...] | None:
         """Describe the arrays where they lie now; None when no slot was free."""
-        if sum(array.nbytes for array in arrays) <= INLINE_BYTES:
+        if sum([array.nbytes for array in arrays]) <= INLINE_BYTES:
             self.end_loan()
             return tuple(describe(array, inline=array.tobytes()) for array in arrays)
         lease, self._loaned = self._loaned, None
@@ -117,10 +119,11 @@ class SlotStore:
             return None
         offsets = [_settle(lease, array) for array in arrays]
         generation = lease.release()
-        return tuple(
-            describe(array, slot=SlotRef(self._ring_number, lease.slot, generation, offset))
-            for array, offset in zip(arrays, offsets, strict=True)
-        )
+        payloads = []
+        for array, offset in zip(arrays, offsets, strict=True):
+            place = SlotRef(self._ring_number, lease.slot, generation, offset)
+            payloads.append(describe(array, slot=place))
+        return tuple(payloads)
 
     def close(self) -> None:
         self.end_loan()

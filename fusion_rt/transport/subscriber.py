@@ -32,6 +32,7 @@ from fusion_rt.transport.zeromq import (
 
 _REMOTE_HIGH_WATER = 4
 _BURST = 1024  # packets read from one lane at a time: more than its buffer holds
+_MAX_EVENTS = 64  # sockets served between two looks at all of them
 _MAX_LANES = 256
 
 
@@ -141,18 +142,27 @@ class Subscriber:
         has_stirred = False
         for remote in self._remotes.values():
             has_stirred |= self._drain_remote(remote)
-        events = self._poller.poll(0.0 if has_stirred else timeout_s)
-        for fd, _ in events:
-            if fd == self._listener.fileno():
-                self._accept_lanes()
-            elif fd in self._lanes:
-                self._drain_lane(self._lanes[fd])
-            elif fd in self._remotes:
-                self._drain_remote(self._remotes[fd])
-            else:
-                # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
-                has_message(self._asking)
-        return has_stirred or bool(events)
+        for _ in range(_BURST):
+            # Asking all sockets once more costs less than an EAGAIN from each, which is raised.
+            events = self._poller.poll(0.0 if has_stirred else timeout_s, _MAX_EVENTS)
+            if not events:
+                break
+            has_stirred = True
+            for fd, _ in events:
+                self._serve(fd)
+        return has_stirred
+
+    def _serve(self, fd: int) -> None:
+        """Take in one packet from a lane, or all that waits elsewhere."""
+        if (lane := self._lanes.get(fd)) is not None:
+            self._receive_from(lane)
+        elif fd == self._listener.fileno():
+            self._accept_lanes()
+        elif (remote := self._remotes.get(fd)) is not None:
+            self._drain_remote(remote)
+        else:
+            # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
+            has_message(self._asking)
 
     def _accept_lanes(self) -> None:
         while (accepted := self._listener.accept()) is not None:
@@ -162,27 +172,21 @@ class Subscriber:
             self._lanes[accepted.fileno()] = LaneSource(accepted)
             self._poller.register(accepted.fileno(), select.EPOLLIN)
 
-    def _drain_lane(self, lane: LaneSource) -> None:
-        for _ in range(_BURST):
-            try:
-                packet = self._listener.receive(lane.socket)
-            except BlockingIOError:
-                return
-            if packet is None:
-                self._drop_lane(lane)
-                return
-            if packet.kind == HEADER:
-                self._accept_header(packet.data, lane)
-            elif packet.kind != RING:
-                self.strays[Drop.MALFORMED.value] += 1
-            elif not lane.announced(packet):
-                # Useless without its ring, perhaps for want of files: the publisher connects anew
-                # with its next message, and announces again.
-                self.strays[Drop.MALFORMED.value] += 1
-                packet.discard()
-                self._drop_lane(lane)
-                return
-            packet.discard()
+    def _receive_from(self, lane: LaneSource) -> None:
+        packet = self._listener.receive(lane.socket)
+        if packet is None:
+            self._drop_lane(lane)
+            return
+        if packet.kind == HEADER:
+            self._accept_header(packet.data, lane)
+        elif packet.kind != RING:
+            self.strays[Drop.MALFORMED.value] += 1
+        elif not lane.announced(packet):
+            # Useless without its ring, perhaps for want of files: the publisher connects anew with
+            # its next message, and announces again.
+            self.strays[Drop.MALFORMED.value] += 1
+            self._drop_lane(lane)
+        packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
         recv_ns = self._clock.now_ns()
@@ -218,11 +222,16 @@ class Subscriber:
 
 
 def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> None:
-    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us."""
+    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us.
+
+    ZeroMQ asks a restarted publisher from within our thread, so it needs a look at its events
+    whenever its file descriptor stirs. The first look makes it stir for what comes from now on.
+    """
     reconnect_quickly(asking)
     asking.subscribe(lane_request(token))
     for endpoint in endpoints:
         asking.connect(endpoint)
+    has_message(asking)
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
