@@ -22,7 +22,13 @@ from fusion_rt.transport.lane import HEADER, RING, LaneListener, lane_request
 from fusion_rt.transport.security import be_client, load_own_keys, load_public_key
 from fusion_rt.transport.sources import FrameSource, LaneSource
 from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES, decode_header
-from fusion_rt.transport.zeromq import Socket, has_message, opened, reconnect_quickly
+from fusion_rt.transport.zeromq import (
+    Socket,
+    has_message,
+    notice_silence,
+    opened,
+    reconnect_quickly,
+)
 
 _REMOTE_HIGH_WATER = 4
 _BURST = 1024  # packets read from one lane at a time: more than its buffer holds
@@ -231,6 +237,7 @@ def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> No
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
     be_client(remote, load_own_keys(source.keys), load_public_key(source.server_key))
     reconnect_quickly(remote)
+    notice_silence(remote)
     remote.set(zmq.RCVHWM, _REMOTE_HIGH_WATER)
     remote.set(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
     remote.subscribe(topic)
