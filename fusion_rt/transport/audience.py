@@ -15,7 +15,7 @@ from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.lane import HEADER, Lane, RingAnnouncement, requested_lane
 from fusion_rt.transport.zeromq import Socket, has_message
 
-_MAX_SUBSCRIPTION_BYTES = 256
+_MAX_SUBSCRIPTION_BYTES = 1024  # CURVE's handshake has to pass too: some 300 bytes
 _MAX_LANES = 64
 _MAX_EVENTS = 256  # subscriptions taken in per message: a flood of them must not hold it up
 _HIGH_WATER = 8  # frames queued per plain subscriber before ZeroMQ drops the newest

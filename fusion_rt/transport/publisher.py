@@ -6,11 +6,13 @@ one packet to each local subscriber. A slow reader loses frames, counted, and ho
 
 import contextlib
 import fcntl
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy.typing as npt
@@ -36,7 +38,7 @@ from fusion_rt.transport.wire import (
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context, opened
+from fusion_rt.transport.zeromq import Context, Socket, notice_silence, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -191,14 +193,22 @@ def _only_publisher(topic: str, lock_path: Path) -> Iterator[None]:
         except BlockingIOError:
             way_out = "a topic has one publisher: stop the other or rename this one"
             raise PublisherError(topic, "is being published already", way_out) from None
+        if not _is_at(lock_path, lock):  # a lock on an unlinked file protects nothing
+            raise PublisherError(topic, "lost its lock to a rig that starts", "start it again")
         yield
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _listen(topic: str, endpoint: str, context: Context, stack: contextlib.ExitStack) -> Audience:
     socket = opened(zmq.XPUB, context, stack)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(endpoint)
+    _bind(socket, topic, endpoint)
     return audience
 
 
@@ -209,7 +219,16 @@ def _listen_securely(
     stack.enter_context(guarded(context, offer.keys))
     socket = opened(zmq.XPUB, context, stack)
     be_server(socket, own)
+    notice_silence(socket)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(offer.address)
+    _bind(socket, topic, offer.address)
     return audience
+
+
+def _bind(socket: Socket, topic: str, address: str) -> None:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        problem = f"cannot be offered at {address} ({error.strerror})"
+        raise PublisherError(topic, problem) from error

@@ -22,7 +22,13 @@ from fusion_rt.transport.lane import HEADER, RING, LaneListener, lane_request
 from fusion_rt.transport.security import be_client, load_own_keys, load_public_key
 from fusion_rt.transport.sources import FrameSource, LaneSource
 from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES, decode_header
-from fusion_rt.transport.zeromq import Socket, has_message, opened, reconnect_quickly
+from fusion_rt.transport.zeromq import (
+    Socket,
+    has_message,
+    notice_silence,
+    opened,
+    reconnect_quickly,
+)
 
 _REMOTE_HIGH_WATER = 4
 _BURST = 1024  # packets read from one lane at a time: more than its buffer holds
@@ -67,7 +73,9 @@ class Subscriber:
             self._poller.register(self._listener.fileno(), select.EPOLLIN)
             context = stack.enter_context(zmq.Context())
             local = [session.endpoint(topic) for topic in self.inboxes if topic not in remotes]
-            _ask_for_lanes(opened(zmq.SUB, context, stack), local, self._listener.token)
+            self._asking = opened(zmq.SUB, context, stack)
+            _ask_for_lanes(self._asking, local, self._listener.token)
+            self._poller.register(self._asking.fileno(), select.EPOLLIN)
             self._remotes: dict[int, Socket] = {}
             for topic, source in remotes.items():
                 remote = opened(zmq.SUB, context, stack)
@@ -150,8 +158,11 @@ class Subscriber:
             self._receive_from(lane)
         elif fd == self._listener.fileno():
             self._accept_lanes()
-        else:
+        elif fd in self._remotes:
             self._drain_remote(self._remotes[fd])
+        else:
+            # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
+            has_message(self._asking)
 
     def _accept_lanes(self) -> None:
         while (accepted := self._listener.accept()) is not None:
@@ -162,14 +173,22 @@ class Subscriber:
             self._poller.register(accepted.fileno(), select.EPOLLIN)
 
     def _receive_from(self, lane: LaneSource) -> None:
-        packet = self._listener.receive(lane.socket)
+        try:
+            packet = self._listener.receive(lane.socket)
+        except BlockingIOError:  # a poll may wake for nothing
+            return
         if packet is None:
             self._drop_lane(lane)
             return
         if packet.kind == HEADER:
             self._accept_header(packet.data, lane)
-        elif packet.kind != RING or not lane.announced(packet):
+        elif packet.kind != RING:
             self.strays[Drop.MALFORMED.value] += 1
+        elif not lane.announced(packet):
+            # Useless without its ring, perhaps for want of files: the publisher connects anew
+            # with its next message, and announces again.
+            self.strays[Drop.MALFORMED.value] += 1
+            self._drop_lane(lane)
         packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
@@ -216,6 +235,7 @@ def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> No
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
     be_client(remote, load_own_keys(source.keys), load_public_key(source.server_key))
     reconnect_quickly(remote)
+    notice_silence(remote)
     remote.set(zmq.RCVHWM, _REMOTE_HIGH_WATER)
     remote.set(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
     remote.subscribe(topic)
