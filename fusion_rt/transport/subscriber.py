@@ -161,8 +161,8 @@ class Subscriber:
         """What stirs beside the lanes."""
         if fd == self._listener.fileno():
             self._accept_lanes()
-        elif fd in self._remotes:
-            self._drain_remote(self._remotes[fd])
+        elif (remote := self._remotes.get(fd)) is not None:
+            self._drain_remote(remote)
         else:
             # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
             has_message(self._asking)
@@ -188,8 +188,8 @@ class Subscriber:
         elif packet.kind != RING:
             self.strays[Drop.MALFORMED.value] += 1
         elif not lane.announced(packet):
-            # Useless without its ring, perhaps for want of files: the publisher connects anew
-            # with its next message, and announces again.
+            # Useless without its ring, perhaps for want of files: the publisher connects anew with
+            # its next message, and announces again.
             self.strays[Drop.MALFORMED.value] += 1
             self._drop_lane(lane)
         if packet.fd is not None:
@@ -229,11 +229,16 @@ class Subscriber:
 
 
 def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> None:
-    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us."""
+    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us.
+
+    ZeroMQ asks a restarted publisher from within our thread, so it needs a look at its events
+    whenever its file descriptor stirs. The first look makes it stir for what comes from now on.
+    """
     reconnect_quickly(asking)
     asking.subscribe(lane_request(token))
     for endpoint in endpoints:
         asking.connect(endpoint)
+    has_message(asking)
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
