@@ -34,7 +34,6 @@ from fusion_rt.transport.wire import (
     Array,
     Header,
     MessageCodec,
-    Payload,
     describe,
     encode_header,
 )
@@ -112,6 +111,7 @@ class Publisher:
             if not has_plain:
                 return
         body, arrays = self._codec.encode(message)
+        payloads = self._slots.place(arrays) if has_lanes else None
         header = Header(
             version=WIRE_VERSION,
             topic=self.topic,
@@ -124,9 +124,12 @@ class Publisher:
             watermark_ns=None if watermark_ns is None else max(watermark_ns, 0),
             fingerprint=_fingerprint(arrays),
             trace=trace,
+            payloads=payloads or (),
         )
-        if has_lanes:
-            self._send_to_lanes(header, arrays)
+        if payloads is not None:
+            self._send_to_lanes(header)
+        elif has_lanes:
+            self.counters[Drop.RING_FULL.value] += 1
         if has_plain:
             self._send_plain(header, arrays)
 
@@ -150,34 +153,27 @@ class Publisher:
         if problem is not None:
             raise MessageError(self.topic, self._node, problem)
 
-    def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
-        payloads = self._slots.place(arrays)
-        if payloads is None:
-            self.counters[Drop.RING_FULL.value] += 1
-            return
-        data = self._encoded(header, payloads)
-        ring = self._slots.ring if _is_in_ring(payloads) else None
+    def _send_to_lanes(self, header: Header) -> None:
+        data = self._encoded(header)
+        is_in_ring = header.payloads and header.payloads[0].slot is not None
+        ring = self._slots.ring if is_in_ring else None
         for audience in self._audiences:
             audience.send_to_lanes(data, ring, self.counters)
 
     def _send_plain(self, header: Header, arrays: list[Array]) -> None:
         payloads = tuple(describe(array) for array in arrays)
-        data = self._encoded(header, payloads)
+        data = self._encoded(msgspec.structs.replace(header, payloads=payloads))
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
         for audience in self._audiences:
             if audience.has_plain:
                 audience.send_plain(frames)
 
-    def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
-        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+    def _encoded(self, header: Header) -> bytes:
+        data = encode_header(header)
         if len(data) > MAX_HEADER_BYTES:
             problem = f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(data)}"
             raise MessageError(self.topic, self._node, problem)
         return data
-
-
-def _is_in_ring(payloads: tuple[Payload, ...]) -> bool:
-    return bool(payloads) and payloads[0].slot is not None
 
 
 def _fingerprint(arrays: list[Array]) -> int:

@@ -128,9 +128,11 @@ class Subscriber:
         """The waiting arrival that came first; topics are few, so looking at each is cheapest."""
         first: tuple[int, Inbox] | None = None
         for inbox in self.inboxes.values():
-            arrival = inbox.oldest()
-            if arrival is not None and (first is None or arrival.recv_ns < first[0]):
-                first = arrival.recv_ns, inbox
+            if not inbox.waiting:
+                continue
+            recv_ns = inbox.waiting[0].recv_ns
+            if first is None or recv_ns < first[0]:
+                first = recv_ns, inbox
         return None if first is None else first[1].pop()
 
     def _drain(self, timeout_s: float) -> bool:
@@ -149,14 +151,15 @@ class Subscriber:
                 break
             has_stirred = True
             for fd, _ in events:
-                self._serve(fd)
+                if (lane := self._lanes.get(fd)) is not None:
+                    self._receive_from(lane)
+                else:
+                    self._serve(fd)
         return has_stirred
 
     def _serve(self, fd: int) -> None:
-        """Take in one packet from a lane, or all that waits elsewhere."""
-        if (lane := self._lanes.get(fd)) is not None:
-            self._receive_from(lane)
-        elif fd == self._listener.fileno():
+        """What stirs beside the lanes."""
+        if fd == self._listener.fileno():
             self._accept_lanes()
         elif (remote := self._remotes.get(fd)) is not None:
             self._drain_remote(remote)
@@ -173,7 +176,10 @@ class Subscriber:
             self._poller.register(accepted.fileno(), select.EPOLLIN)
 
     def _receive_from(self, lane: LaneSource) -> None:
-        packet = self._listener.receive(lane.socket)
+        try:
+            packet = self._listener.receive(lane.socket)
+        except BlockingIOError:  # a poll may wake for nothing
+            return
         if packet is None:
             self._drop_lane(lane)
             return
@@ -186,7 +192,8 @@ class Subscriber:
             # its next message, and announces again.
             self.strays[Drop.MALFORMED.value] += 1
             self._drop_lane(lane)
-        packet.discard()
+        if packet.fd is not None:
+            packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
         recv_ns = self._clock.now_ns()
