@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -72,21 +71,23 @@ def test_a_second_rig_is_refused_and_the_first_goes_on(run_dir: Path) -> None:
     assert not is_running(run_dir)
 
 
-def test_asking_whether_a_rig_runs_does_not_keep_one_from_starting(run_dir: Path) -> None:
-    is_over = threading.Event()
+def test_asking_whether_a_rig_runs_locks_nothing(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A lock taken for a moment by whoever asks would refuse a rig that starts at that moment.
+    commands = []
 
-    def ask() -> None:
-        while not is_over.is_set():
-            is_running(run_dir)
+    def noted(file: IO[str], command: int, request: bytes) -> bytes:
+        commands.append(command)
+        return call(file, command, request)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        for _ in range(100):
-            start(run_dir)
-    finally:
-        is_over.set()
-        asking.join()
+    with start_session(run_dir, "test"):
+        call = fcntl.fcntl
+        monkeypatch.setattr(fcntl, "fcntl", noted)
+        monkeypatch.delattr(fcntl, "flock")
+        assert is_running(run_dir)
+        monkeypatch.undo()
+    assert commands == [fcntl.F_OFD_GETLK]
 
 
 def test_no_rig_is_an_error_with_a_way_out(run_dir: Path) -> None:
