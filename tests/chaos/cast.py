@@ -23,9 +23,11 @@ class Actor:
         self._command = command
         self._log = log
         self._is_reporting = is_reporting
+        self.process = None
         self.start()
 
     def start(self):
+        self._close_reports()
         self._rest = b""
         self.process = subprocess.Popen(
             self._command,
@@ -59,8 +61,11 @@ class Actor:
         finally:
             self.process.kill()
             self.process.wait()
-            if self._is_reporting:
-                self.process.stdout.close()
+            self._close_reports()
+
+    def _close_reports(self):
+        if self.process is not None and self._is_reporting:
+            self.process.stdout.close()
 
 
 class Stage:
