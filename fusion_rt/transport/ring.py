@@ -42,6 +42,7 @@ MAX_SLOTS = 64
 MAX_RING_BYTES = 2 << 30
 
 Bytes = npt.NDArray[np.uint8]
+_U8 = np.dtype(np.uint8)
 
 
 class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
@@ -155,7 +156,7 @@ class RingReader:
             _lock(self._fd, fcntl.F_UNLCK, slot)
             return Drop.OVERRUN
         start = self._data_offset + slot * self.geometry.stride
-        view = np.frombuffer(memory, np.uint8, self.geometry.stride, start)
+        view: Bytes = np.ndarray((self.geometry.stride,), _U8, memory, start)
         self.held.add(slot)
         self._views[slot] = _watch(view, self, slot)
         return view

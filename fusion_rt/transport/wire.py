@@ -119,20 +119,17 @@ def describe(array: Array, inline: bytes | None = None, slot: SlotRef | None = N
 
 def array_from_bytes(payload: Payload, data: Array | bytes | memoryview) -> Array | Drop:
     """The payload's array on exactly its bytes, not copied; read-only where they are."""
-    raw = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-    if raw.nbytes != payload.nbytes:
-        return Drop.BAD_DESCRIPTOR
-    try:
-        array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
-    except ValueError:  # no bytes at all, yet dimensions whose product overflows
-        return Drop.BAD_DESCRIPTOR
-    return array
+    size = len(data) if isinstance(data, bytes) else data.nbytes
+    return _array_on(payload, data, 0) if size == payload.nbytes else Drop.BAD_DESCRIPTOR
 
 
 def array_in_slot(payload: Payload, memory: Array, offset: int) -> Array | Drop:
     """The payload's array at `offset` of a slot's bytes, not copied; read-only where they are."""
-    if offset + payload.nbytes > memory.nbytes:
-        return Drop.BAD_DESCRIPTOR
+    fits = offset + payload.nbytes <= memory.nbytes
+    return _array_on(payload, memory, offset) if fits else Drop.BAD_DESCRIPTOR
+
+
+def _array_on(payload: Payload, memory: Array | bytes | memoryview, offset: int) -> Array | Drop:
     try:
         return np.ndarray(payload.shape, _DTYPES[payload.dtype], memory, offset)
     except ValueError:  # no bytes at all, yet dimensions whose product overflows
