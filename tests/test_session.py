@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -68,6 +69,25 @@ def test_a_second_rig_is_refused_and_the_first_goes_on(run_dir: Path) -> None:
         assert attach_session(run_dir) == session
         assert is_running(run_dir)
     assert not is_running(run_dir)
+
+
+def test_asking_whether_a_rig_runs_locks_nothing(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A lock taken for a moment by whoever asks would refuse a rig that starts at that moment.
+    commands = []
+
+    def noted(file: IO[str], command: int, request: bytes) -> bytes:
+        commands.append(command)
+        return call(file, command, request)
+
+    with start_session(run_dir, "test"):
+        call = fcntl.fcntl
+        monkeypatch.setattr(fcntl, "fcntl", noted)
+        monkeypatch.delattr(fcntl, "flock")
+        assert is_running(run_dir)
+        monkeypatch.undo()
+    assert commands == [fcntl.F_OFD_GETLK]
 
 
 def test_no_rig_is_an_error_with_a_way_out(run_dir: Path) -> None:
@@ -151,14 +171,14 @@ def test_what_a_killed_rig_left_is_cleared(run_dir: Path) -> None:
 def test_a_lock_on_a_file_that_its_owner_removed_is_taken_anew(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock, removed = fcntl.flock, []
+    lock, removed = fcntl.fcntl, []
 
-    def remove_first(file: object, operation: int) -> None:
+    def remove_first(file: IO[str], command: int, request: bytes) -> bytes:
         if not removed:  # as the last owner does between our opening and our locking
             removed.append((run_dir / "supervisor.lock").unlink())
-        flock(file, operation)
+        return lock(file, command, request)
 
-    monkeypatch.setattr(fcntl, "flock", remove_first)
+    monkeypatch.setattr(fcntl, "fcntl", remove_first)
     with start_session(run_dir, "test"):
         monkeypatch.undo()
         with pytest.raises(SessionError, match="a rig already runs here"):
@@ -169,7 +189,7 @@ def test_a_directory_that_keeps_being_removed_is_an_error(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = (run_dir / "supervisor.lock").unlink
-    monkeypatch.setattr(fcntl, "flock", lambda *_: remove())
+    monkeypatch.setattr(fcntl, "fcntl", lambda *_: remove())
     with pytest.raises(SessionError, match="keeps being removed; choose another --run-dir"):
         start(run_dir)
 

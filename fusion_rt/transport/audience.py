@@ -78,7 +78,8 @@ class Audience:
         packet = HEADER + header
         for lane in tuple(self._lanes.values()):
             try:
-                if not (_announced(lane, ring) and lane.send_header(packet)):
+                is_known = ring is None or lane.ring == ring[0].ring or lane.announce(*ring)
+                if not (is_known and lane.send_header(packet)):
                     drops[Drop.READER_BEHIND.value] += 1
             except OSError:  # the subscriber died, or gave the lane up
                 self._lanes.pop(lane.token).close()
@@ -108,10 +109,3 @@ class Audience:
             lane.close()
         if is_wanted and len(self._wanted) < _MAX_LANES:
             self._wanted.add(token)
-
-
-def _announced(lane: Lane, ring: tuple[RingAnnouncement, int] | None) -> bool:
-    """Whether the lane knows the ring that the next header refers to."""
-    if ring is None or lane.ring == ring[0].ring:
-        return True
-    return lane.announce(*ring)

@@ -6,11 +6,13 @@ one packet to each local subscriber. A slow reader loses frames, counted, and ho
 
 import contextlib
 import fcntl
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy.typing as npt
@@ -32,11 +34,10 @@ from fusion_rt.transport.wire import (
     Array,
     Header,
     MessageCodec,
-    Payload,
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context, Socket, opened
+from fusion_rt.transport.zeromq import Context, Socket, notice_silence, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -110,6 +111,7 @@ class Publisher:
             if not has_plain:
                 return
         body, arrays = self._codec.encode(message)
+        payloads = self._slots.place(arrays) if has_lanes else None
         header = Header(
             version=WIRE_VERSION,
             topic=self.topic,
@@ -122,9 +124,12 @@ class Publisher:
             watermark_ns=None if watermark_ns is None else max(watermark_ns, 0),
             fingerprint=_fingerprint(arrays),
             trace=trace,
+            payloads=payloads or (),
         )
-        if has_lanes:
-            self._send_to_lanes(header, arrays)
+        if payloads is not None:
+            self._send_to_lanes(header)
+        elif has_lanes:
+            self.counters[Drop.RING_FULL.value] += 1
         if has_plain:
             self._send_plain(header, arrays)
 
@@ -148,34 +153,27 @@ class Publisher:
         if problem is not None:
             raise MessageError(self.topic, self._node, problem)
 
-    def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
-        payloads = self._slots.place(arrays)
-        if payloads is None:
-            self.counters[Drop.RING_FULL.value] += 1
-            return
-        data = self._encoded(header, payloads)
-        ring = self._slots.ring if _is_in_ring(payloads) else None
+    def _send_to_lanes(self, header: Header) -> None:
+        data = self._encoded(header)
+        is_in_ring = header.payloads and header.payloads[0].slot is not None
+        ring = self._slots.ring if is_in_ring else None
         for audience in self._audiences:
             audience.send_to_lanes(data, ring, self.counters)
 
     def _send_plain(self, header: Header, arrays: list[Array]) -> None:
         payloads = tuple(describe(array) for array in arrays)
-        data = self._encoded(header, payloads)
+        data = self._encoded(msgspec.structs.replace(header, payloads=payloads))
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
         for audience in self._audiences:
             if audience.has_plain:
                 audience.send_plain(frames)
 
-    def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
-        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+    def _encoded(self, header: Header) -> bytes:
+        data = encode_header(header)
         if len(data) > MAX_HEADER_BYTES:
             problem = f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(data)}"
             raise MessageError(self.topic, self._node, problem)
         return data
-
-
-def _is_in_ring(payloads: tuple[Payload, ...]) -> bool:
-    return bool(payloads) and payloads[0].slot is not None
 
 
 def _fingerprint(arrays: list[Array]) -> int:
@@ -191,7 +189,15 @@ def _only_publisher(topic: str, lock_path: Path) -> Iterator[None]:
         except BlockingIOError:
             way_out = "a topic has one publisher: stop the other or rename this one"
             raise PublisherError(topic, "is being published already", way_out) from None
+        if not _is_at(lock_path, lock):  # a lock on an unlinked file protects nothing
+            raise PublisherError(topic, "lost its lock to a rig that starts", "start it again")
         yield
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _listen(topic: str, endpoint: str, context: Context, stack: contextlib.ExitStack) -> Audience:
@@ -209,6 +215,7 @@ def _listen_securely(
     stack.enter_context(guarded(context, offer.keys))
     socket = opened(zmq.XPUB, context, stack)
     be_server(socket, own)
+    notice_silence(socket)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
     _bind(socket, topic, offer.address)

@@ -87,7 +87,15 @@ class RingWriter:
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
             undo.pop_all()
         self._generations = _generation_words(memory)
-        self._slots = [_slot_bytes(memory, self.geometry, slot) for slot in range(slots)]
+        self._slots = [
+            np.frombuffer(
+                memory,
+                np.uint8,
+                self.geometry.stride,
+                self.geometry.data_offset + slot * self.geometry.stride,
+            )
+            for slot in range(slots)
+        ]
 
     def claim(self) -> int | None:
         """The oldest slot that no reader holds, now ours to write; None when all are held."""
@@ -130,6 +138,7 @@ class RingReader:
         self._views: dict[int, _SlotView] = {}
         self._memory: mmap.mmap | None = None
         self._generations: memoryview = memoryview(b"")
+        self._data_offset = geometry.data_offset
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd).atexit = False
 
@@ -145,7 +154,8 @@ class RingReader:
         if self._generations[slot * _WORDS_PER_SLOT] != generation:
             _lock(self._fd, fcntl.F_UNLCK, slot)
             return Drop.OVERRUN
-        view = _slot_bytes(memory, self.geometry, slot)
+        start = self._data_offset + slot * self.geometry.stride
+        view = np.frombuffer(memory, np.uint8, self.geometry.stride, start)
         self.held.add(slot)
         self._views[slot] = _watch(view, self, slot)
         return view
@@ -225,11 +235,6 @@ def _generation_words(memory: mmap.mmap) -> memoryview:
     The slot's lock orders it with the payload.
     """
     return memoryview(memory).cast("Q")
-
-
-def _slot_bytes(memory: mmap.mmap, geometry: RingGeometry, slot: int) -> Bytes:
-    start = geometry.data_offset + slot * geometry.stride
-    return np.frombuffer(memory, np.uint8, geometry.stride, start)
 
 
 def _file_problem(fd: int, geometry: RingGeometry) -> str | None:

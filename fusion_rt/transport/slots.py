@@ -46,8 +46,6 @@ class _Lease:
 
     def offset_of(self, array: Array) -> int | None:
         """Where in the slot the array lies; None when it does not, or not in one piece."""
-        if array is self.lent:
-            return 0
         offset: int = array.ctypes.data - self._start
         is_inside = offset >= 0 and offset + array.nbytes <= self.used
         return offset if is_inside and array.flags.c_contiguous else None
@@ -66,14 +64,13 @@ class SlotStore:
         self._slots = slots
         self._ring: RingWriter | None = None
         self._ring_number = 0
+        self._announced: tuple[RingAnnouncement, int] | None = None
         self._loaned: _Lease | None = None
 
     @property
     def ring(self) -> tuple[RingAnnouncement, int] | None:
         """What readers must know of the ring in use, and its file."""
-        if self._ring is None:
-            return None
-        return RingAnnouncement(self._ring_number, self._ring.geometry), self._ring.fd
+        return self._announced
 
     @property
     def is_lent(self) -> bool:
@@ -108,8 +105,11 @@ class SlotStore:
         """Describe the arrays where they lie now; None when no slot was free."""
         if sum([array.nbytes for array in arrays]) <= INLINE_BYTES:
             self.end_loan()
-            return tuple(describe(array, inline=array.tobytes()) for array in arrays)
+            return tuple([describe(array, inline=array.tobytes()) for array in arrays])
         lease, self._loaned = self._loaned, None
+        if lease is not None and len(arrays) == 1 and arrays[0] is lease.lent:
+            place = SlotRef(self._ring_number, lease.slot, lease.release(), 0)
+            return (describe(arrays[0], slot=place),)
         if lease is not None and not _fits(lease, arrays):
             arrays = [array.copy() for array in arrays]  # some may lie in the slot given back
             lease.release()
@@ -143,6 +143,7 @@ class SlotStore:
                 self._ring.close()
             self._ring = larger
             self._ring_number += 1
+            self._announced = RingAnnouncement(self._ring_number, larger.geometry), larger.fd
         return self._ring
 
 

@@ -67,7 +67,7 @@ class LaneSource:
         for payload in payloads:
             if payload.inline is not None:
                 continue
-            if payload.slot is None or not _is_same_slot(payload.slot, place or payload.slot):
+            if payload.slot is None or (place and not _is_same_slot(payload.slot, place)):
                 return Drop.BAD_DESCRIPTOR
             place = payload.slot
         if place is None:
@@ -104,9 +104,7 @@ class FrameSource:
 
 
 def _is_same_slot(one: SlotRef, other: SlotRef) -> bool:
-    return one is other or (
-        one.slot == other.slot and one.ring == other.ring and one.generation == other.generation
-    )
+    return (one.ring, one.slot, one.generation) == (other.ring, other.slot, other.generation)
 
 
 def _array(payload: Payload, memory: Bytes) -> Array | Drop:

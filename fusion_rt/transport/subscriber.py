@@ -22,7 +22,13 @@ from fusion_rt.transport.lane import HEADER, RING, LaneListener, lane_request
 from fusion_rt.transport.security import be_client, load_own_keys, load_public_key
 from fusion_rt.transport.sources import FrameSource, LaneSource
 from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES, decode_header
-from fusion_rt.transport.zeromq import Socket, has_message, opened, reconnect_quickly
+from fusion_rt.transport.zeromq import (
+    Socket,
+    has_message,
+    notice_silence,
+    opened,
+    reconnect_quickly,
+)
 
 _REMOTE_HIGH_WATER = 4
 _BURST = 1024  # packets read from one lane at a time: more than its buffer holds
@@ -122,9 +128,11 @@ class Subscriber:
         """The waiting arrival that came first; topics are few, so looking at each is cheapest."""
         first: tuple[int, Inbox] | None = None
         for inbox in self.inboxes.values():
-            arrival = inbox.oldest()
-            if arrival is not None and (first is None or arrival.recv_ns < first[0]):
-                first = arrival.recv_ns, inbox
+            if not inbox.waiting:
+                continue
+            recv_ns = inbox.waiting[0].recv_ns
+            if first is None or recv_ns < first[0]:
+                first = recv_ns, inbox
         return None if first is None else first[1].pop()
 
     def _drain(self, timeout_s: float) -> bool:
@@ -143,14 +151,15 @@ class Subscriber:
                 break
             has_stirred = True
             for fd, _ in events:
-                self._serve(fd)
+                if (lane := self._lanes.get(fd)) is not None:
+                    self._receive_from(lane)
+                else:
+                    self._serve(fd)
         return has_stirred
 
     def _serve(self, fd: int) -> None:
-        """Take in one packet from a lane, or all that waits elsewhere."""
-        if (lane := self._lanes.get(fd)) is not None:
-            self._receive_from(lane)
-        elif fd == self._listener.fileno():
+        """What stirs beside the lanes."""
+        if fd == self._listener.fileno():
             self._accept_lanes()
         elif (remote := self._remotes.get(fd)) is not None:
             self._drain_remote(remote)
@@ -167,7 +176,10 @@ class Subscriber:
             self._poller.register(accepted.fileno(), select.EPOLLIN)
 
     def _receive_from(self, lane: LaneSource) -> None:
-        packet = self._listener.receive(lane.socket)
+        try:
+            packet = self._listener.receive(lane.socket)
+        except BlockingIOError:  # a poll may wake for nothing
+            return
         if packet is None:
             self._drop_lane(lane)
             return
@@ -180,7 +192,8 @@ class Subscriber:
             # its next message, and announces again.
             self.strays[Drop.MALFORMED.value] += 1
             self._drop_lane(lane)
-        packet.discard()
+        if packet.fd is not None:
+            packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
         recv_ns = self._clock.now_ns()
@@ -231,6 +244,7 @@ def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> No
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
     be_client(remote, load_own_keys(source.keys), load_public_key(source.server_key))
     reconnect_quickly(remote)
+    notice_silence(remote)
     remote.set(zmq.RCVHWM, _REMOTE_HIGH_WATER)
     remote.set(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
     remote.subscribe(topic)

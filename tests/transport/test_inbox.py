@@ -94,7 +94,7 @@ def test_a_restarted_publisher_begins_anew_and_its_past_self_is_stale() -> None:
     entry = inbox()
     for seq, incarnation in [(9, 1), (0, 2), (10, 1), (1, 2)]:
         entry.accept(arrival(seq, incarnation))
-    assert [(seen.header.incarnation, seen.header.seq) for seen in list(entry._waiting)] == [
+    assert [(seen.header.incarnation, seen.header.seq) for seen in list(entry.waiting)] == [
         (1, 9),
         (2, 0),
         (2, 1),

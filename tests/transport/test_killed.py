@@ -15,7 +15,7 @@ from fusion_rt.session import Session
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
 from tests.transport.samples import CAMERA, camera_frame, is_whole
-from tests.transport.waiting import join, receive, until, waiting
+from tests.transport.waiting import is_alone, join, receive, until, waiting
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
@@ -181,9 +181,3 @@ def publish_for_the_pause(
         slowest_ns = max(slowest_ns, clock.now_ns() - before_ns)
         assert receive(other).header.stamp_ns == number
     return number, slowest_ns
-
-
-def is_alone(publisher: Publisher) -> bool:
-    publisher.publish(camera_frame(1))
-    audience = publisher._audiences[0]
-    return not audience.has_lanes and not audience._wanted

@@ -1,19 +1,11 @@
 """Publisher and subscriber over real sockets: who gets what, and an account of all the rest."""
 
-import contextlib
-import gc
-import threading
-from collections.abc import Iterator
-
-import msgspec
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock, SettableClock
-from fusion_rt.errors import MessageError, PublisherError, TopicError
-from fusion_rt.messages import CameraFrame, Health
+from fusion_rt.messages import CameraFrame
 from fusion_rt.session import Session
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.ring import RingReader
@@ -28,33 +20,15 @@ from tests.transport.samples import (
     is_whole,
 )
 from tests.transport.test_wire import assert_same
-from tests.transport.waiting import join, open_files, receive, until, waiting
+from tests.transport.waiting import (
+    MANY,
+    join,
+    receive,
+    stamps,
+    waiting,
+)
 
 MESSAGES = every_message()
-MANY = 10_000
-
-
-@pytest.fixture
-def camera(session: Session, clock: RigClock) -> Iterator[Publisher]:
-    with Publisher(CAMERA, session, clock, "nodes.camera") as own:
-        yield own
-
-
-@pytest.fixture
-def queue(session: Session, clock: RigClock) -> Iterator[Subscriber]:
-    """A subscriber that keeps all, so that tests see each message."""
-    with Subscriber([CAMERA], session, clock, queue_depth=MANY) as own:
-        yield own
-
-
-@pytest.fixture
-def latest(session: Session, clock: RigClock) -> Iterator[Subscriber]:
-    with Subscriber([CAMERA], session, clock) as own:
-        yield own
-
-
-def stamps(received: Iterator[object]) -> list[int]:
-    return [each.header.stamp_ns for each in received]
 
 
 @pytest.mark.parametrize("topic", MESSAGES)
@@ -197,232 +171,6 @@ def test_a_late_joiner_gets_what_comes_and_has_lost_nothing(
         assert "lost" not in late.inboxes[CAMERA].drops
 
 
-def test_a_restarted_publisher_is_heard_again_while_old_views_are_held(
-    session: Session, clock: RigClock, queue: Subscriber
-) -> None:
-    held = []
-    for number in range(5):
-        with Publisher(CAMERA, session, clock) as publisher:
-            held.append(join(publisher, queue, camera_frame(number)).message)
-        assert all(is_whole(message) for message in held)
-    assert queue.inboxes[CAMERA].restarts == 4
-
-
-def test_the_last_messages_of_a_publisher_that_left_are_delivered(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    for number in (1, 2, 3):
-        camera.publish(camera_frame(number))
-    camera.close()
-    received = list(waiting(queue))
-    assert stamps(iter(received)) == [1, 2, 3]
-    assert all(is_whole(each.message) for each in received)
-    assert queue.inboxes[CAMERA].drops == {}
-
-
-def test_a_publisher_may_leave_between_header_and_payload(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    camera.publish(camera_frame(1))
-    arrival = queue.receive_header(NS_PER_S)
-    camera.close()
-    assert queue.receive_header(20 * NS_PER_MS) is None  # sees the end of the lane
-    assert is_whole(queue.open(arrival).message)
-
-
-def test_a_second_publisher_of_a_topic_is_refused(
-    session: Session, clock: RigClock, camera: Publisher
-) -> None:
-    assert camera
-    before = open_files()
-    with pytest.raises(PublisherError, match='topic "camera/front": is being published already'):
-        Publisher(CAMERA, session, clock)
-    assert open_files() == before
-
-
-def test_the_topic_is_free_again_when_its_publisher_has_left(
-    session: Session, clock: RigClock
-) -> None:
-    for _ in range(5):
-        Publisher(CAMERA, session, clock).close()
-
-
-def test_a_slow_reader_loses_frames_and_only_it(
-    session: Session, clock: RigClock, camera: Publisher, queue: Subscriber
-) -> None:
-    with Subscriber([CAMERA], session, clock, queue_depth=4) as slow:
-        join(camera, queue, camera_frame(0))
-        join(camera, slow, camera_frame(0))
-        list(waiting(queue))
-        for number in range(1, 51):
-            camera.publish(camera_frame(number))
-            assert receive(queue).header.stamp_ns == number
-        drops = queue.inboxes[CAMERA].drops
-        assert not drops, drops
-        assert stamps(waiting(slow)) == [47, 48, 49, 50]
-        assert slow.inboxes[CAMERA].drops == {"overflow": 46}
-
-
-def test_a_reader_that_never_reads_holds_up_nobody(
-    session: Session, clock: RigClock, camera: Publisher, queue: Subscriber
-) -> None:
-    with Subscriber([CAMERA], session, clock, queue_depth=4) as asleep:
-        join(camera, queue, camera_frame(0))
-        join(camera, asleep, camera_frame(0))
-        list(waiting(queue))
-        number = 0
-        while not camera.counters["reader_behind"]:
-            number += 1
-            camera.publish(camera_frame(number, 64))
-            assert receive(queue).header.stamp_ns == number
-            assert number < MANY
-        late = list(waiting(asleep))
-        camera.publish(camera_frame(1, 8))
-        late.append(receive(asleep))
-        inbox = asleep.inboxes[CAMERA]
-        assert inbox.drops["lost"] == camera.counters["reader_behind"]
-        assert len(late) + inbox.drops["overflow"] + inbox.drops["lost"] == number + 1
-
-
-def test_a_reader_that_holds_many_frames_gets_private_copies(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    held = []
-    for number in range(1, 30):
-        camera.publish(camera_frame(number))
-        held.append(receive(queue).message)
-    assert all(is_whole(message) for message in held)
-    assert camera.counters["ring_full"] == 0
-    assert not any(message.image.flags.writeable for message in held)
-
-
-def test_a_ring_that_readers_hold_entirely_is_counted_full(
-    session: Session, clock: RigClock, camera: Publisher
-) -> None:
-    held = []
-    with contextlib.ExitStack() as stack:
-        readers = [
-            stack.enter_context(Subscriber([CAMERA], session, clock, MANY)) for _ in range(4)
-        ]
-        for reader in readers:
-            join(camera, reader, camera_frame(0))
-        for reader in readers:  # each holds two slots that no other one holds: all eight
-            list(waiting(reader))
-            for number in (1, 2):
-                camera.publish(camera_frame(number))
-                held.append([*waiting(reader)][-1].message)
-        camera.publish(camera_frame(3))
-        assert camera.counters["ring_full"] == 1
-        assert all(is_whole(message) for message in held)
-        held.pop()
-        camera.publish(camera_frame(4))
-        assert is_whole(receive(readers[-1]).message)
-        assert readers[-1].inboxes[CAMERA].drops["lost"] == 1
-
-
-def test_frames_that_outgrow_the_ring_open_a_larger_one(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    held = []
-    for number, side in enumerate([150, 200, 400, 390, 800, 1000, 150], start=1):
-        camera.publish(camera_frame(number, side))
-        held.append(receive(queue).message)
-        assert held[-1].width == side
-        assert all(is_whole(message) for message in held)
-    assert queue.inboxes[CAMERA].drops == {}
-
-
-def test_headers_that_wait_while_rings_grow_end_in_a_message_or_an_overrun(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    for number, side in enumerate([200, 400, 800, 1600], start=1):
-        camera.publish(camera_frame(number, side))
-    received = list(waiting(queue))
-    assert stamps(iter(received)) == [3, 4]
-    assert all(is_whole(each.message) for each in received)
-    assert queue.inboxes[CAMERA].drops == {"overrun": 2}
-
-
-def test_a_loan_arrives_without_a_copy_of_it(camera: Publisher, queue: Subscriber) -> None:
-    join(camera, queue, camera_frame(0))
-    for number in range(1, 20):
-        with camera.loan((SIDE, SIDE), np.uint8) as image:
-            image[:] = number % 251
-            camera.publish(msgspec.structs.replace(camera_frame(number), image=image))
-        assert is_whole(receive(queue).message)
-        assert not image.flags.writeable
-    assert camera.counters["ring_full"] == 0
-
-
-def test_a_loan_of_nobody_listening_is_over_with_publish(camera: Publisher) -> None:
-    for _ in range(20):
-        with camera.loan((SIDE, SIDE), np.uint8) as image:
-            image[:] = 1
-            camera.publish(msgspec.structs.replace(camera_frame(1), image=image))
-            assert not image.flags.writeable
-
-
-def test_a_second_loan_is_refused_and_the_first_still_good(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    with camera.loan((SIDE, SIDE), np.uint8) as image:
-        with pytest.raises(PublisherError, match="lends one array at a time, got a second loan"):
-            camera.loan((SIDE, SIDE), np.uint8)
-        image[:] = 1
-        camera.publish(msgspec.structs.replace(camera_frame(1), image=image))
-        with camera.loan((SIDE, SIDE), np.uint8) as following:  # the first one is over
-            following[:] = 2
-            camera.publish(msgspec.structs.replace(camera_frame(2), image=following))
-    assert all(is_whole(received.message) for received in waiting(queue))
-
-
-def test_a_message_of_another_type_is_refused(camera: Publisher) -> None:
-    expected = 'topic "camera/front": carries CameraFrame, got GpsFix from nodes.camera'
-    with pytest.raises(MessageError, match=expected):
-        camera.publish(gps_fix(1))
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"width": 7}, r"image: mono8 7x200 expected \(200, 7\), got \(200, 200\)"),
-        ({"encoding": "jpeg"}, r"image: jpeg expected \(N,\), got \(200, 200\)"),
-        ({"stamp_ns": -1}, r"stamp_ns: expected 0\.\.9223372036854775807, got -1"),
-        ({"stamp_ns": 2**63}, "stamp_ns: expected"),
-    ],
-)
-def test_a_message_whose_values_cannot_be_is_refused(
-    camera: Publisher, changes: dict[str, object], problem: str
-) -> None:
-    with pytest.raises(MessageError, match=problem):
-        camera.publish(msgspec.structs.replace(camera_frame(1), **changes))
-    assert camera.counters["published"] == 0
-
-
-def test_a_message_too_long_for_a_header_is_refused(session: Session, clock: RigClock) -> None:
-    with (
-        Publisher("health/rig", session, clock) as publisher,
-        Subscriber(["health/rig"], session, clock) as subscriber,
-    ):
-        join(publisher, subscriber, MESSAGES["health/rig"])
-        long = Health(stamp_ns=1, rig="demo", mode="BLIND", mode_reasons=("dark",) * 20_000)
-        with pytest.raises(MessageError, match="expected a header of at most 65536 bytes, got"):
-            publisher.publish(long)
-
-
-def test_a_topic_nobody_knows_is_refused(session: Session, clock: RigClock) -> None:
-    with pytest.raises(TopicError, match='topic "radar/front": unknown kind'):
-        Publisher("radar/front", session, clock)
-    with pytest.raises(TopicError, match=r'topic "camera/\.\./x": expected KIND/NAME'):
-        Subscriber(["camera/../x"], session, clock)
-
-
 def test_no_message_is_none_when_time_is_up(session: Session, clock: RigClock) -> None:
     with Subscriber([CAMERA, GPS], session, clock) as subscriber:
         assert subscriber.receive(0) is None
@@ -454,87 +202,3 @@ def test_a_flood_of_bad_messages_does_not_keep_receive_beyond_its_time(
     assert queue.receive(50 * NS_PER_MS) is None
     assert clock.now_ns() - started_ns < 10 * NS_PER_S
     assert queue.inboxes[CAMERA].drops["invalid"] > 1
-
-
-def test_a_view_freed_in_another_thread_frees_its_slot(
-    camera: Publisher, queue: Subscriber
-) -> None:
-    join(camera, queue, camera_frame(0))
-    stop = threading.Event()
-    hands: list[CameraFrame] = []
-
-    def free() -> None:
-        while not stop.is_set() or hands:
-            if hands:
-                hands.pop()
-
-    thread = threading.Thread(target=free)
-    thread.start()
-    try:
-        for number in range(1, 300):
-            camera.publish(camera_frame(number))
-            hands.extend(received.message for received in waiting(queue))
-    finally:
-        stop.set()
-        thread.join()
-    inbox = queue.inboxes[CAMERA]
-    lost = inbox.drops["overrun"] + inbox.drops["lost"]
-    assert lost == inbox.drops.total()
-    assert camera.counters["ring_full"] == 0
-
-
-def test_nothing_is_left_of_many_reconnects(session: Session, clock: RigClock) -> None:
-    def reconnect() -> None:
-        with (
-            Publisher(CAMERA, session, clock) as publisher,
-            Subscriber([CAMERA], session, clock) as subscriber,
-        ):
-            held = join(publisher, subscriber, camera_frame(1)).message
-        assert is_whole(held)
-
-    reconnect()
-    gc.collect()
-    before = open_files(), mapped_files()
-    for _ in range(30):
-        reconnect()
-    gc.collect()
-    assert (open_files(), mapped_files()) == before
-
-
-def mapped_files() -> int:
-    with open("/proc/self/maps") as maps:
-        return sum("memfd:" in line for line in maps)
-
-
-def test_subscribers_that_come_and_go_cost_a_publisher_nothing(
-    session: Session, clock: RigClock, camera: Publisher
-) -> None:
-    def visit() -> None:
-        with Subscriber([CAMERA], session, clock) as subscriber:
-            join(camera, subscriber, camera_frame(1))
-
-    visit()
-    until(lambda: is_alone(camera), "the lane to end")
-    before = open_files()
-    for _ in range(20):
-        visit()
-    until(lambda: is_alone(camera), "the lanes to end")
-    assert open_files() == before
-
-
-def is_alone(publisher: Publisher) -> bool:
-    publisher.publish(camera_frame(1))
-    audience = publisher._audiences[0]
-    return not audience.has_lanes and not audience._wanted
-
-
-def test_closing_twice_is_closing_once(session: Session, clock: RigClock) -> None:
-    publisher = Publisher(CAMERA, session, clock)
-    subscriber = Subscriber([CAMERA], session, clock)
-    held = join(publisher, subscriber, camera_frame(1)).message
-    with publisher.loan((SIDE, SIDE), np.uint8) as image:
-        for each in (publisher, subscriber, publisher, subscriber):
-            each.close()
-        image_is_ours = not image.flags.writeable
-    assert image_is_ours
-    assert is_whole(held)

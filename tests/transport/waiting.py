@@ -2,14 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.messages import Message
 from fusion_rt.transport.inbox import Received
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
+from tests.transport.samples import camera_frame
 
+MANY = 10_000
+"""More messages than any test sends."""
 _DEADLINE_S = 20.0
 _PAUSE_S = 0.002  # between two looks: leaves the processor to what is waited for
 
@@ -52,3 +55,14 @@ def receive(subscriber: Subscriber) -> Received:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def stamps(received: Iterable[Received]) -> list[int]:
+    return [each.header.stamp_ns for each in received]
+
+
+def is_alone(publisher: Publisher) -> bool:
+    """Whether the publisher has noticed that nobody is left."""
+    publisher.publish(camera_frame(1))
+    audience = publisher._audiences[0]
+    return not audience.has_lanes and not audience._wanted
