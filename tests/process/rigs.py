@@ -38,13 +38,17 @@ def wait_until(holds, what):
 class RunningRig:
     """A rig that was started, and what it says of itself."""
 
-    def __init__(self, directory, words):
+    def __init__(self, directory, words, environment):
         self.run_dir = directory / "run"
         self.log_path = directory / "log"
         command = [sys.executable, "-m", "fusion_rt", "run", *words, "--run-dir", self.run_dir]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                list(map(str, command)),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def health_when(self, holds, what):
@@ -84,9 +88,9 @@ def directory():
 
 
 @contextlib.contextmanager
-def running(at, *words):
+def running(at, *words, environment=None):
     """The demo's rig, or what the words say; killed at the end if it still runs."""
-    rig = RunningRig(at, words or ["demo"])
+    rig = RunningRig(at, words or ["demo"], environment)
     try:
         yield rig
     finally:

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -207,3 +208,17 @@ def test_a_rig_that_cannot_be_run_is_refused_before_anything_starts():
 
 def test_the_version_is_the_packages():
     assert fusion_rt("--version").stdout == f"fusion-rt {__version__}\n"
+
+
+def test_systemd_hears_that_the_rig_is_ready_alive_and_stopping():
+    with directory() as at, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(at / "notify"))
+        systemd.settimeout(40)
+        told = {"NOTIFY_SOCKET": str(at / "notify"), "WATCHDOG_USEC": "400000"}
+        heard = []
+        with running(at, "demo", "--seconds", "3", environment=os.environ | told) as rig:
+            while heard[-1:] != ["STOPPING=1"]:
+                heard.append(systemd.recv(1000).decode().splitlines()[0])
+            assert rig.process.wait(40) == 0
+    assert heard.count("READY=1") == 1
+    assert heard.count("WATCHDOG=1") >= 5  # every 200 ms for 3 s
