@@ -1,6 +1,8 @@
 """What processes can leave behind on a machine, and how much of it there is."""
 
+import contextlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -24,7 +26,7 @@ class Before:
             yield f"left in the run directory: {sorted(os.listdir(run_dir))}"
         if orphans := processes_of(run_dir):
             yield f"orphans: {sorted(orphans)}"
-        if new := shared_memory_files() - self.files:
+        if new := shared_memory_files() - self.files - files_in_use():
             yield f"left in /dev/shm: {sorted(new)}"
         due_s = time.monotonic() + _SETTLE_S
         while self.grown_mib() > _LEAKED_MIB and time.monotonic() < due_s:
@@ -48,6 +50,15 @@ def processes_of(directory):
 
 def shared_memory_files():
     return set(os.listdir("/dev/shm"))
+
+
+def files_in_use():
+    """Files in /dev/shm that other living processes have mapped: theirs, not left behind."""
+    found = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):  # gone, or not ours to look at
+            found |= set(re.findall(r"/dev/shm/(.+)$", maps.read_text(), re.MULTILINE))
+    return found
 
 
 def shared_memory_mib():

@@ -1,3 +1,4 @@
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,14 @@ def test_files_that_are_left_are_caught(tmp_path):
         "left in the run directory: ['gps=main.sock']",
         f"left in /dev/shm: ['{left.name}']",
     ]
+
+
+def test_files_that_others_use_are_not_blamed_on_us(tmp_path):
+    before, shared = Before(), Path("/dev/shm", f"fusion_rt-{tmp_path.name}")
+    with shared.open("w+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096):
+            shared_by_now = list(before.faults_since(tmp_path / "run"))
+    left = list(before.faults_since(tmp_path / "run"))
+    shared.unlink()
+    assert (shared_by_now, left) == ([], [f"left in /dev/shm: ['{shared.name}']"])
