@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from fusion_rt import __version__
-from fusion_rt import check_command as check
-from fusion_rt.commands import demo, doctor, keys, run, top
+from fusion_rt.commands import check, demo, doctor, keys, run, top
 from fusion_rt.errors import FusionError
 
 EXIT_REFUSED = 2

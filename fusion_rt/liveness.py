@@ -78,7 +78,7 @@ class StreamMonitor:
     ) -> None:
         period_ns = round(NS_PER_S / rate_hz)
         self.topic = topic
-        self.verdict = Verdict("waiting", started_ns, f"no message yet from {device}")
+        self.verdict = Verdict("waiting", started_ns, f"no good message yet from {device}")
         self.received = 0
         self.stamp_jumps = 0
         self._rate_hz = rate_hz
@@ -95,7 +95,7 @@ class StreamMonitor:
         self._is_weighed = True
         self._is_off_rate = False
         self._jumped_ns = 0
-        self._fault = ""
+        self._fault = self._lateness = ""
         self._gaps = GapWindow(period_ns)
         self._arrivals = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
         self._publications = RateWindow(max(2 * NS_PER_S, 10 * period_ns))
@@ -186,7 +186,9 @@ class StreamMonitor:
             self._jumped_ns = 0
             return
         jump_ns = (header.stamp_ns - header.sent_ns) - (before.stamp_ns - before.sent_ns)
-        if abs(jump_ns) > self._max_age_ns:
+        # A node that stalls ages its stamps too, but turns none back nor ahead of its sending.
+        is_of_clock = header.stamp_ns < before.stamp_ns or header.stamp_ns > header.sent_ns
+        if abs(jump_ns) > self._max_age_ns and (is_of_clock or self._jumped_ns < 0):
             self.stamp_jumps += 1
             self._jumped_ns += jump_ns
 
@@ -220,7 +222,10 @@ class StreamMonitor:
         if self._is_weighed or self._newest is None or self._recv_ns is None:
             return
         self._is_weighed = True
-        self._late.add(self._recv_ns - self._newest.stamp_ns > self._max_age_ns)
+        is_late = self._recv_ns - self._newest.stamp_ns > self._max_age_ns
+        self._late.add(is_late)
+        if is_late:
+            self._lateness = self._lateness_text(self._newest, self._recv_ns)
         if self._publications.is_full():
             # By sequence number and time of sending: what we skip or read late slows no sensor.
             off_hz = abs(self._publications.rate_hz() - self._rate_hz)
@@ -238,7 +243,7 @@ class StreamMonitor:
             if repeats.is_stuck():
                 return "frozen", self._frozen_text(what, repeats)
         if self._late.is_often():
-            return "late", self._late_text()
+            return "late", f"{self._late} came late, the last one {self._lateness}"
         if self._is_off_rate:
             return "out_of_rate", self._rate_text()
         if now_ns >= self._silence_due_ns:
@@ -257,15 +262,17 @@ class StreamMonitor:
         before = self.verdict
         state = judged
         if judged == "alive" and self.received == 0:
-            state, reason = "waiting", before.reason
+            state, reason = "waiting", f"no good message yet from {self._device}"
         elif judged == "alive" and before.state == "recovered":
             state = "alive" if now_ns - before.since_ns >= self._dwell_ns else "recovered"
             reason = reason or (before.reason if state == "recovered" else "")
         elif judged == "alive" and before.state not in ("waiting", "alive"):
             state, reason = "recovered", f"messages are good again after {before.state}"
-        if state == "silent" != before.state:
+        if state == "silent" and before.state != "silent":
             self._returned = 0
             self._start_over()
+        if state == "alive" and before.state == "recovered":
+            self._publications.clear()  # a node that catches up after a stall sends a burst
         since_ns = before.since_ns if state == before.state else now_ns
         self.verdict = Verdict(state, since_ns, reason)
 
@@ -297,26 +304,22 @@ class StreamMonitor:
         return (self._newest.node if self._newest else "") or self.topic
 
     def _invalid_text(self) -> str:
-        share = f"{self._invalid.count} of the last {FaultWindow.SIZE} messages"
-        return f"{share} cannot be used, the last one: {self._fault}; check {self._device}"
+        return f"{self._invalid} cannot be used, the last one: {self._fault}; check {self._device}"
 
     def _frozen_text(self, what: str, repeats: Repeats) -> str:
         for_text = f"{repeats.count} messages ({duration_text(repeats.for_ns)})"
         return f"the same {what} in {for_text}: restart node {self._node()}, check {self._device}"
 
-    def _late_text(self) -> str:
-        newest = self._newest
-        if newest is None or self._recv_ns is None:
-            return ""
-        age, limit = duration_text(self._recv_ns - newest.stamp_ns), duration_text(self._max_age_ns)
-        text = f"messages are {age} old on arrival (limit {limit})"
+    def _lateness_text(self, late: _Seen, recv_ns: int) -> str:
+        age, limit = duration_text(recv_ns - late.stamp_ns), duration_text(self._max_age_ns)
         if abs(self._jumped_ns) > self._max_age_ns:
             jump = duration_text(self._jumped_ns)
-            return f"{text} since their stamps jumped by {jump}: check the clock of {self._device}"
-        hop_ns = self._recv_ns - newest.sent_ns
-        if hop_ns > newest.sent_ns - newest.stamp_ns:
-            return f"{text}, {duration_text(hop_ns)} of it on the way: check the load and the link"
-        return f"{text}, already when node {self._node()} sent them: check {self._device}"
+            why = f"as the stamps jumped by {jump}: check the clock of {self._device}"
+        elif (hop_ns := recv_ns - late.sent_ns) > late.sent_ns - late.stamp_ns:
+            why = f"{duration_text(hop_ns)} of it on the way: check the load and the link"
+        else:
+            why = f"already when node {self._node()} sent it: check {self._device}"
+        return f"{age} old (limit {limit}), {why}"
 
     def _rate_text(self) -> str:
         span = duration_text(self._publications.span_ns)

@@ -13,21 +13,25 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar, cast
 
 import msgspec
 
 from fusion_rt.clock import Clock
-from fusion_rt.drivers.port import DriverPort, Messages, SensorOptions
+from fusion_rt.drivers.port import DriverPort, SensorOptions
 from fusion_rt.drivers.registry import find_driver
+from fusion_rt.errors import MessageError
 from fusion_rt.messages import Heartbeat, Message, NodeState
 from fusion_rt.session import Session, attach_session
-from fusion_rt.topics import heartbeat_topic
+from fusion_rt.topics import heartbeat_topic, topic_kind
 from fusion_rt.transport.publisher import Publisher, TcpOffer
 
 _HEARTBEAT_S = 0.2
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 log = logging.getLogger(__name__)
+M = TypeVar("M", bound=Message)
 
 
 class Node:
@@ -43,16 +47,20 @@ class Node:
         self._session = session
         self._clock = clock
 
-    def open_driver(self) -> Messages:
-        """The messages of the device that the rig names for this topic."""
+    def open_driver(self, message: type[M]) -> AbstractContextManager[Iterator[M | None]]:
+        """The messages of the device that the rig names for this topic, which carries `message`."""
+        carried = topic_kind(self._topic).message
+        if message is not carried:
+            problem = f"carries {carried.__name__}, got the program for {message.__name__}"
+            raise MessageError(self._topic, "", problem)
         entry = self._session.sensors[self._topic]
         driver = find_driver(entry["driver"], self._topic.partition("/")[0])
         options: SensorOptions = msgspec.convert(entry, driver.options)
         port = DriverPort(self._topic, self._clock, self.publisher.loan, self.counters)
-        messages: Messages = driver.open(options, port)
-        return messages
+        # The table of topics says what a driver of this kind yields; publish checks each of them.
+        return cast("AbstractContextManager[Iterator[M | None]]", driver.open(options, port))
 
-    def until_stopped(self, messages: Iterable[Message | None]) -> Iterator[Message]:
+    def until_stopped(self, messages: Iterable[M | None]) -> Iterator[M]:
         """What the driver yields, without its read deadlines; ready with the first of either."""
         for message in messages:
             self.progress_ns = self._clock.now_ns()

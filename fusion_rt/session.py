@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,11 @@ from fusion_rt.clock import RigClock
 from fusion_rt.errors import SessionError
 
 _FILE = "session.json"
+_NEW_FILE = "session.json.new"
 _LOCK = "supervisor.lock"
+_LOCK_TRIES = 8
+_FLOCK = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len (0: all), l_pid
+_WRITE_LOCK = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _MAX_SOCKET_PATH = 107  # sun_path of <sys/un.h>, less its final NUL
 
 
@@ -72,25 +77,24 @@ def start_session(
     keys: str | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
-    _make_private(run_dir)
-    with _locked(run_dir / _LOCK, run_dir):
-        _clear(run_dir)
-        session = Session(
-            run_dir=str(run_dir),
-            rig=rig,
-            clock_offset_ns=RigClock.starting_now().offset_ns,
-            supervisor_pid=os.getpid(),
-            sensors=sensors or {},
-            listen=listen or {},
-            keys=keys,
-        )
-        _check_socket_paths(session)
-        _write_atomically(run_dir / _FILE, msgspec.json.encode(session))
+    session = Session(
+        run_dir=str(run_dir),
+        rig=rig,
+        clock_offset_ns=RigClock.starting_now().offset_ns,
+        supervisor_pid=os.getpid(),
+        sensors=sensors or {},
+        listen=listen or {},
+        keys=keys,
+    )
+    _check_socket_paths(session)
+    with _locked(run_dir):
         try:
+            _clear(run_dir)
+            _write_atomically(run_dir / _FILE, msgspec.json.encode(session))
             yield session
         finally:
             _clear(run_dir)
-            (run_dir / _LOCK).unlink()
+            (run_dir / _LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: somebody else's files
                 run_dir.rmdir()
 
@@ -102,68 +106,83 @@ def attach_session(run_dir: Path) -> Session:
         return msgspec.json.decode((run_dir / _FILE).read_bytes(), type=Session)
     except FileNotFoundError:
         raise SessionError(str(run_dir), "no rig runs here", way_out) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: not UTF-8
         raise SessionError(str(run_dir), f"{_FILE} is damaged ({error})", way_out) from error
 
 
 def is_running(run_dir: Path) -> bool:
-    """Whether a supervisor holds the directory now."""
+    """Whether a supervisor holds the directory now. Asks without locking: a start may go on."""
     try:
         with (run_dir / _LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            answer = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _WRITE_LOCK)
     except OSError:
         return False
-    return False
+    kind, *_ = _FLOCK.unpack(answer)
+    return bool(kind != fcntl.F_UNLCK)
 
 
 @contextlib.contextmanager
-def _locked(lock_path: Path, run_dir: Path) -> Iterator[None]:
-    with lock_path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            problem = f"a rig already runs here (supervisor pid {lock.read().strip() or 'unknown'})"
-            raise SessionError(
-                str(run_dir), problem, "stop it, or choose another --run-dir"
-            ) from None
+def _locked(run_dir: Path) -> Iterator[None]:
+    with _open_locked(run_dir) as lock:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
 
 
-def _try_lock(lock: IO[str], path: Path) -> bool:
+def _open_locked(run_dir: Path) -> IO[str]:
+    """The lock file, locked by us; the lock ends with the file."""
+    path = run_dir / _LOCK
+    for _ in range(_LOCK_TRIES):
+        _make_private(run_dir)
+        # The last owner removes file and directory as it leaves, perhaps at this very moment.
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:
+            lock = undo.enter_context(path.open("a+"))
+            _lock(lock, run_dir)
+            # A lock on an unlinked file protects nothing.
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                undo.pop_all()
+                return lock
+    raise SessionError(str(run_dir), "keeps being removed", "choose another --run-dir")
+
+
+def _lock(lock: IO[str], run_dir: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _WRITE_LOCK)
     except BlockingIOError:
-        return False
-    # The last owner unlinks the file as it leaves; a lock on an unlinked file protects nothing.
-    return path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat())
+        lock.seek(0)
+        problem = f"a rig already runs here (supervisor pid {lock.read().strip() or 'unknown'})"
+        raise SessionError(str(run_dir), problem, "stop it, or choose another --run-dir") from None
 
 
 def _make_private(run_dir: Path) -> None:
-    # The parent in a shared /tmp must be ours too: whoever owns it could swap the directory.
     for directory in (run_dir.parent, run_dir):
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700, parents=True)
+    way_out = "choose another --run-dir"
+    # Whoever can write to the parent, as in a shared /tmp, could swap the directory under us.
+    parent = run_dir.parent.stat()
+    is_shared = parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX
+    if parent.st_uid not in {os.getuid(), 0} or is_shared:
+        owner = f"user {parent.st_uid}, mode {stat.S_IMODE(parent.st_mode):04o}"
+        problem = f"expected a parent that only user {os.getuid()} can change, got {owner}"
+        raise SessionError(str(run_dir), problem, way_out)
     status = run_dir.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         problem = f"expected a directory of user {os.getuid()}, got one of user {status.st_uid}"
-        raise SessionError(str(run_dir), problem, "choose another --run-dir")
+        raise SessionError(str(run_dir), problem, way_out)
     run_dir.chmod(0o700)
 
 
 def _clear(run_dir: Path) -> None:
     """Remove what dead publishers left, and the last session; a living publisher keeps its own."""
     for lock_path in run_dir.glob("*=*.lock"):
-        with lock_path.open("a") as lock:
-            if _try_lock(lock, lock_path):
-                lock_path.with_suffix(".sock").unlink(missing_ok=True)
-                lock_path.unlink()
-    (run_dir / _FILE).unlink(missing_ok=True)
+        with lock_path.open("a") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_path.with_suffix(".sock").unlink(missing_ok=True)
+            lock_path.unlink()
+    for name in (_FILE, _NEW_FILE):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def _check_socket_paths(session: Session) -> None:
@@ -174,9 +193,9 @@ def _check_socket_paths(session: Session) -> None:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
-        temporary.write(data)
-    os.replace(temporary.name, path)
+    temporary = path.with_name(_NEW_FILE)
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def _flat(topic: str) -> str:

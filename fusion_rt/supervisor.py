@@ -1,14 +1,15 @@
 """The supervisor: starts a rig's nodes, restarts what dies, and says how the rig is.
 
-One loop on one clock. It looks at the headers of all sensor topics, never at a payload, so it costs
-next to nothing beside them. One node's death is a missing stream, never the end of the others; the
-kernel ends the nodes if the supervisor itself dies (`fusion_rt.node`).
+One loop on one clock. It looks at the headers of all sensor topics, never at a payload, so it
+costs next to nothing beside them; bodies are judged by who consumes them. One node's death is a
+missing stream, never the end of the others; the kernel ends the nodes if the supervisor itself
+dies (`fusion_rt.node`).
 """
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.liveness import StreamMonitor
@@ -26,33 +27,41 @@ from fusion_rt.transport.subscriber import Subscriber, TcpSource
 HEALTH_TOPIC = "health/rig"
 _HEALTH_PERIOD_NS = NS_PER_S // 2
 _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be noticed
+_BURST = 1000  # messages between two looks at the processes, however many come
 _AWAY_NS = NS_PER_S  # a step this late means that we were stopped, not they
 
+NodeCommand = Callable[[Session, str], list[str]]
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
     """Runs one rig until told to stop."""
 
-    def __init__(self, rig: Rig, session: Session, clock: RigClock, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        session: Session,
+        clock: RigClock,
+        notifier: Notifier,
+        command: NodeCommand | None = None,
+    ) -> None:
+        """`command` says how the node of a topic is started, when not as `node_command` does."""
         self._rig = rig
         self._session = session
         self._clock = clock
         self._notifier = notifier
         now_ns = clock.now_ns()
         self.processes = {
-            topic: Process(topic, node_command(session, topic), rig.supervisor, now_ns)
+            topic: Process(topic, (command or node_command)(session, topic), rig.supervisor, now_ns)
             for topic in rig.sensors
         }
         self._nodes = {heartbeat_topic(topic): process for topic, process in self.processes.items()}
-        self._monitors = {
-            topic: StreamMonitor(topic, rate_hz, topic_kind(topic).max_age_ns, now_ns)
-            for topic, rate_hz in _sensor_rates(rig)
-        }
+        self._monitors = {monitor.topic: monitor for monitor in _monitors(rig, now_ns)}
         self._modes = ModeKeeper(now_ns)
         self._first_drift_ns = clock.utc_drift_ns()
         self._stepped_ns = self._started_ns = now_ns
         self._health_due_ns = self._alive_due_ns = now_ns
+        self._is_drained = True
         self._seen: object = None
         self._is_announced = False
 
@@ -74,9 +83,12 @@ class Supervisor:
     def _listen(self, inbox: Subscriber) -> None:
         """Wait for messages, but no longer than until something else is due."""
         arrival = inbox.receive_header(self._wait_ns())
+        taken = 0
         while arrival is not None:
             self._take(arrival, inbox)
-            arrival = inbox.receive_header(0)
+            taken += 1
+            arrival = inbox.receive_header(0) if taken < _BURST else None
+        self._is_drained = taken < _BURST
 
     def _wait_ns(self) -> int:
         deadlines = (monitor.next_deadline_ns() for monitor in self._monitors.values())
@@ -97,7 +109,7 @@ class Supervisor:
         self._stepped_ns = now_ns
         for process in self.processes.values():
             if away_ns > _AWAY_NS:
-                process.watch.excuse(away_ns)
+                process.watch.excuse(now_ns)
             process.step(now_ns)
         self._judge(now_ns)
         self._announce(now_ns)
@@ -113,7 +125,7 @@ class Supervisor:
             process = self.processes.get(topic)
             state = None if process is None else process.watch.state
             before = monitor.verdict.state
-            verdict = monitor.check(now_ns, inbox_drained=True, process=state)
+            verdict = monitor.check(now_ns, inbox_drained=self._is_drained, process=state)
             if verdict.state != before:
                 log.info("%s: %s -> %s %s", topic, before, verdict.state, verdict.reason)
         before_mode = self._modes.decision.mode
@@ -161,12 +173,16 @@ class Supervisor:
         )
 
     def _stop_nodes(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        due_ns = self._clock.now_ns() + self._rig.supervisor.stop_ns
-        for process in self.processes.values():
-            now_ns = self._clock.now_ns()
-            process.join(max(due_ns - now_ns, 0), now_ns)
+        processes = self.processes.values()
+        try:
+            for process in processes:
+                process.terminate()
+            due_ns = self._clock.now_ns() + self._rig.supervisor.stop_ns
+            for process in processes:
+                process.join(max(due_ns - self._clock.now_ns(), 0))
+        finally:  # also when told a second time, while waiting
+            for process in processes:
+                process.stop(self._clock.now_ns())
 
 
 def node_command(session: Session, topic: str) -> list[str]:
@@ -177,19 +193,21 @@ def node_command(session: Session, topic: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def _sensor_rates(rig: Rig) -> Iterable[tuple[str, float]]:
-    """Every sensor topic of the rig, also those of other hosts, and its expected rate."""
+def _monitors(rig: Rig, now_ns: int) -> Iterator[StreamMonitor]:
+    """One for every sensor topic of the rig, also those of other hosts."""
     for topic, sensor in rig.sensors.items():
-        yield topic, sensor.rate_hz
-    for topic in rig.remote.topics if rig.remote else ():
-        yield topic, topic_kind(topic).rate_hz
+        device = f"the {sensor.kind} device (driver {sensor.options.driver})"
+        max_age_ns = topic_kind(topic).max_age_ns
+        yield StreamMonitor(topic, sensor.rate_hz, max_age_ns, now_ns, device=device)
+    for topic, source in rig.remote_topics.items():
+        kind = topic_kind(topic)
+        device = f"the host at {source.address}"
+        yield StreamMonitor(topic, kind.rate_hz, kind.max_age_ns, now_ns, device=device)
 
 
 def _remotes(rig: Rig) -> dict[str, TcpSource]:
-    if rig.remote is None:
-        return {}
-    keys = rig.remote.keys
     return {
-        topic: TcpSource(source.address, source.server_key, keys)
-        for topic, source in rig.remote.topics.items()
+        topic: TcpSource(source.address, source.server_key, rig.remote.keys)
+        for topic, source in rig.remote_topics.items()
+        if rig.remote is not None
     }

@@ -117,21 +117,20 @@ class HopWindow:
 class FaultWindow:
     """Which of the last messages had a fault: often is 3 of 10, so one bad frame is no state."""
 
-    SIZE = 10
-    OFTEN = 3
+    _SIZE = 10
+    _OFTEN = 3
 
     def __init__(self) -> None:
-        self._faults: deque[bool] = deque(maxlen=self.SIZE)
+        self._faults: deque[bool] = deque(maxlen=self._SIZE)
 
     def add(self, is_fault: bool) -> None:
         self._faults.append(is_fault)
 
-    @property
-    def count(self) -> int:
-        return sum(self._faults)
-
     def is_often(self) -> bool:
-        return sum(self._faults) >= self.OFTEN
+        return sum(self._faults) >= self._OFTEN
+
+    def __str__(self) -> str:
+        return f"{sum(self._faults)} of the last {len(self._faults)} messages"
 
 
 class Repeats:

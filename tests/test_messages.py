@@ -165,12 +165,15 @@ def test_no_detections_are_an_answer():
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"boxes": np.zeros((2, 7), np.float32)}, "boxes: expected (2, 9), got (2, 7)"),
-        ({"scores": np.zeros(3, np.float32)}, "scores: expected (2,), got (3,)"),
-        ({"class_ids": np.zeros(1, np.uint8)}, "class_ids: expected (2,), got (1,)"),
+        (
+            {"boxes": np.zeros((2, 7), np.float32)},
+            "boxes: expected (2, 9) float32, got (2, 7) float32",
+        ),
+        ({"scores": np.zeros(3, np.float32)}, "scores: expected (2,) float32, got (3,) float32"),
+        ({"class_ids": np.zeros(1, np.uint8)}, "class_ids: expected (2,) uint8, got (1,) uint8"),
         (
             {"contributions": np.zeros((2, 4), np.float32)},
-            "contributions: expected (2, 1), got (2, 4)",
+            "contributions: expected (2, 1) float32, got (2, 4) float32",
         ),
     ],
 )

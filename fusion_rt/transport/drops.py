@@ -8,18 +8,19 @@ class Drop(str, Enum):
 
     # at the publisher
     RING_FULL = "ring_full"
-    """Readers hold every slot: the frame was not published at all."""
+    """Readers hold every slot: no local subscriber was sent the message."""
     READER_BEHIND = "reader_behind"
     """A reader's channel was full: it, and only it, missed the message."""
 
     # at the subscriber
     LOST = "lost"
-    """Missing in the publisher's sequence; includes what the publisher counts as reader_behind."""
+    """Missing in the publisher's sequence: what it counts as ring_full or reader_behind for us, and
+    what was on a lane that broke."""
     MALFORMED = "malformed"
     """Not a header of ours: truncated, wrong types, out of bounds."""
     WRONG_VERSION = "wrong_version"
     WRONG_TOPIC = "wrong_topic"
-    """A header that names another topic than the channel it came by."""
+    """A header that names a topic nobody asked for here."""
     INVALID = "invalid"
     """A body that is not the topic's message, or whose values cannot be."""
     BAD_DESCRIPTOR = "bad_descriptor"

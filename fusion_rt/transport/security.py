@@ -4,17 +4,20 @@ Keys lie in one directory: `NAME.key_secret` of this host (mode 0600), and under
 `.key` file of each host that may talk to it. CURVE without such a list encrypts but admits anybody.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import zmq
 import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
 
 from fusion_rt.errors import KeyFileError
 from fusion_rt.transport.zeromq import Context, Socket
 
 ALLOWED = "allowed"
+_DOMAIN = "fusion_rt"
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -62,22 +65,34 @@ def load_public_key(path: Path) -> bytes:
         raise KeyFileError(str(path), str(error), way_out) from error
 
 
-def guard(context: Context, directory: Path) -> ThreadAuthenticator:
-    """Admit to this context's CURVE servers only the keys under `allowed/`. Stop it at the end."""
+@contextlib.contextmanager
+def guarded(context: Context, directory: Path) -> Iterator[None]:
+    """Admit to this context's CURVE servers only the keys that lie under `allowed/` now."""
     allowed = directory / ALLOWED
-    if not any(allowed.glob("*.key")):
+    keys = sorted(allowed.glob("*.key"))
+    if not keys:
         way_out = "copy there the .key file of each host that may connect"
         raise KeyFileError(str(allowed), "expected at least one .key file, got none", way_out)
+    for key in keys:  # the authenticator would only log a damaged one
+        load_public_key(key)
+    # Imported here: it brings asyncio along, and few nodes listen to other hosts.
+    from zmq.auth.thread import ThreadAuthenticator
+
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
-    authenticator.configure_curve(domain="*", location=str(allowed))
-    return authenticator
+    try:
+        authenticator.configure_curve(domain=_DOMAIN, location=str(allowed))
+        yield
+    finally:
+        authenticator.stop()
 
 
 def be_server(socket: Socket, own: KeyPair) -> None:
-    """Before bind: accept only encrypted connections, checked by `guard`."""
+    """Before bind: accept only encrypted connections that `guarded` admits."""
     socket.curve_publickey, socket.curve_secretkey = own.public, own.secret
     socket.curve_server = True
+    socket.zap_domain = _DOMAIN.encode()
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, nobody guarding admits everybody
 
 
 def be_client(socket: Socket, own: KeyPair, server_public: bytes) -> None:

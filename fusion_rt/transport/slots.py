@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from fusion_rt.transport.lane import RingAnnouncement
 from fusion_rt.transport.ring import RingWriter
-from fusion_rt.transport.wire import INLINE_BYTES, Array, Payload, SlotRef, describe
+from fusion_rt.transport.wire import (
+    INLINE_BYTES,
+    MAX_PAYLOAD_BYTES,
+    Array,
+    Payload,
+    SlotRef,
+    describe,
+)
 
 _ALIGNMENT = 64
 _HEADROOM = 1.25  # JPEG frames and sweeps vary in size: spare them a second ring
@@ -27,6 +34,8 @@ class _Lease:
         self.slot = slot
         self.memory = ring.view(slot)
         self.used = 0
+        self.lent: Array | None = None
+        """What the borrower writes to."""
         self._start: int = self.memory.ctypes.data
 
     def reserve(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[Array, int]:
@@ -41,6 +50,12 @@ class _Lease:
         is_inside = offset >= 0 and offset + array.nbytes <= self.used
         return offset if is_inside and array.flags.c_contiguous else None
 
+    def release(self) -> int:
+        """Give the slot to readers; returns its generation. Writing on would tear their data."""
+        if self.lent is not None:
+            self.lent.flags.writeable = False
+        return self.ring.release(self.slot)
+
 
 class SlotStore:
     """Places one message's arrays at a time. Not thread-safe."""
@@ -49,54 +64,69 @@ class SlotStore:
         self._slots = slots
         self._ring: RingWriter | None = None
         self._ring_number = 0
+        self._announced: tuple[RingAnnouncement, int] | None = None
         self._loaned: _Lease | None = None
 
     @property
     def ring(self) -> tuple[RingAnnouncement, int] | None:
         """What readers must know of the ring in use, and its file."""
-        if self._ring is None:
-            return None
-        return RingAnnouncement(self._ring_number, self._ring.geometry), self._ring.fd
+        return self._announced
+
+    @property
+    def is_lent(self) -> bool:
+        return self._loaned is not None
 
     @contextlib.contextmanager
     def loan(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[Array]:
-        """An array in the next slot; one loan at a time.
+        """An array in the next slot; one loan at a time, which ends with the next message.
 
         While readers hold every slot it lies outside the ring and is copied when published.
         """
-        self._abandon()
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         lease = self._claim(nbytes)
         if lease is None:
             yield np.empty(shape, dtype)
             return
         self._loaned = lease
+        lease.lent, _ = lease.reserve(shape, dtype)
         try:
-            yield lease.reserve(shape, dtype)[0]
+            yield lease.lent
         finally:
             if self._loaned is lease:
-                self._abandon()
+                self.end_loan()
+
+    def end_loan(self) -> None:
+        """Take the slot back unpublished, if one is lent."""
+        lease, self._loaned = self._loaned, None
+        if lease is not None:
+            lease.release()
 
     def place(self, arrays: Sequence[Array]) -> tuple[Payload, ...] | None:
         """Describe the arrays where they lie now; None when no slot was free."""
-        if sum(array.nbytes for array in arrays) <= INLINE_BYTES:
-            return tuple(describe(array, inline=array.tobytes()) for array in arrays)
+        if sum([array.nbytes for array in arrays]) <= INLINE_BYTES:
+            self.end_loan()
+            return tuple([describe(array, inline=array.tobytes()) for array in arrays])
         lease, self._loaned = self._loaned, None
+        if lease is not None and len(arrays) == 1 and arrays[0] is lease.lent:
+            place = SlotRef(self._ring_number, lease.slot, lease.release(), 0)
+            return (describe(arrays[0], slot=place),)
         if lease is not None and not _fits(lease, arrays):
-            lease.ring.release(lease.slot)
+            arrays = [array.copy() for array in arrays]  # some may lie in the slot given back
+            lease.release()
             lease = None
         lease = lease or self._claim(_extent(arrays))
         if lease is None:
             return None
         offsets = [_settle(lease, array) for array in arrays]
-        generation = lease.ring.release(lease.slot)
-        return tuple(
-            describe(array, slot=SlotRef(self._ring_number, lease.slot, generation, offset))
-            for array, offset in zip(arrays, offsets, strict=True)
-        )
+        generation = lease.release()
+        payloads = []
+        for array, offset in zip(arrays, offsets, strict=True):
+            place = SlotRef(self._ring_number, lease.slot, generation, offset)
+            payloads.append(describe(array, slot=place))
+        return tuple(payloads)
 
     def close(self) -> None:
-        self._abandon()
+        self.end_loan()
         if self._ring is not None:
             self._ring.close()
 
@@ -107,17 +137,14 @@ class SlotStore:
 
     def _ring_for(self, nbytes: int) -> RingWriter:
         if self._ring is None or self._ring.geometry.stride < nbytes:
-            larger = RingWriter(self._slots, int(nbytes * _HEADROOM))
+            roomy = min(int(nbytes * _HEADROOM), MAX_PAYLOAD_BYTES)
+            larger = RingWriter(self._slots, max(nbytes, roomy))
             if self._ring is not None:
                 self._ring.close()
             self._ring = larger
             self._ring_number += 1
+            self._announced = RingAnnouncement(self._ring_number, larger.geometry), larger.fd
         return self._ring
-
-    def _abandon(self) -> None:
-        lease, self._loaned = self._loaned, None
-        if lease is not None:
-            lease.ring.release(lease.slot)
 
 
 def _extent(arrays: Sequence[Array]) -> int:

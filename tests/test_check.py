@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fusion_rt.check_command import register
+from fusion_rt.commands.check import register
 from fusion_rt.rig_schema import rig_schema_text
 
 

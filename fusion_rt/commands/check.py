@@ -16,11 +16,10 @@ _MEGA = 1e6
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command `check` to the command line."""
-    app.command("check")(check)
+    app.command("check")(check_command)
 
 
-def check(
+def check_command(
     rig: Annotated[
         str | None, typer.Argument(help="Rig file, or the name of one that comes with the package.")
     ] = None,
