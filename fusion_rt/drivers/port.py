@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 import numpy.typing as npt
 
+from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, Clock
 from fusion_rt.errors import MissingExtraError
 from fusion_rt.messages import Message
@@ -42,6 +43,10 @@ class DriverPort(msgspec.Struct, frozen=True):
     clock: Clock
     loan: Loan
     counters: Counter[str]
+    session_start_ns: int = 0
+    """Rig time at which the session started: the same for all its processes, whenever they do."""
+    calibration: Calibration | None = None
+    """Of the rig; None where there is none."""
 
 
 RateHz = Annotated[float, msgspec.Meta(gt=0, le=1000, description="messages per second")]

@@ -25,6 +25,7 @@ RENDER_WIDTH = 640
 NOBODY = 0
 """Label of pixels that show no object; others hold the object's id."""
 _SEEN_M = 220.0
+_SUN_REACH_M = 150.0  # no house throws a longer shadow while the sun makes any
 _SHADOW, _COUNTED, _SUNLIT, _BEACON = 1, 2, 4, 8
 _EMERGENCY = CLASSES.index("emergency")
 _BLINK_NS = 250_000_000
@@ -93,6 +94,7 @@ class SimulatedCamera:
         self._blocks = [self._add(block) for block in world.city.blocks]
         self._models = np.array([self._add(model.mesh) for model in models()], np.int32)
         self._pixels = np.zeros((0, 2), np.int64)
+        self._shaded: dict[int, bool] = {}
 
     def shutter_ns(self, t_ns: int) -> int:
         """How long the shutter is open around `t_ns`."""
@@ -124,7 +126,7 @@ class SimulatedCamera:
         ids = np.full(0x10000, NOBODY, np.int32)
         ids[view.first_object : view.count] = view.objects.ids
         with np.errstate(divide="ignore"):
-            depth_m = 1 / inverse_depths
+            depth_m = np.float32(1) / inverse_depths
         return Look(ids[owners >> 16], depth_m, self._visibility(view))
 
     def visibility(self, t_ns: int) -> Visibility:
@@ -192,14 +194,26 @@ class SimulatedCamera:
     def _flags(self, first: int, objects: Objects, t_ns: int) -> npt.NDArray[np.uint8]:
         flags = np.full(first + len(objects), _SHADOW | _SUNLIT, np.uint8)
         flags[first:] |= _COUNTED
-        if len(objects) and self._scene.shadow > 0:
-            middle = np.column_stack([objects.positions_m, np.full(len(objects), 1.0)])
-            sun = middle + 150.0 * np.array(self._air.to_sun)
-            flags[first:][self._world.city.is_hidden(middle, sun)] &= 0xFF - _SUNLIT
+        if self._scene.shadow > 0:
+            flags[first:][self._is_shaded(objects)] &= 0xFF - _SUNLIT
         if t_ns // _BLINK_NS % 2:
             ids = [number for number, _, _ in self._world.sirens(t_ns)]
             flags[first:][np.isin(objects.ids, ids)] |= _BEACON
         return flags
+
+    def _is_shaded(self, objects: Objects) -> npt.NDArray[np.bool_]:
+        """(N,): whose middle lies in the shadow of a house. Who stands still is asked once."""
+        known = [self._shaded.get(number) for number in objects.ids.tolist()]
+        asked = np.array([answer is None for answer in known], bool)
+        shaded = np.array([bool(answer) for answer in known], bool)
+        if asked.any():
+            some = objects.where(asked)
+            middle = np.column_stack([some.positions_m, np.ones(len(some))])
+            sun = middle + _SUN_REACH_M * np.array(self._air.to_sun)
+            shaded[asked] = self._world.city.is_hidden(middle, sun)
+        is_parked = objects.ids >= self._world.first_parked
+        self._shaded.update(zip(objects.ids[is_parked].tolist(), shaded[is_parked].tolist(), strict=True))
+        return shaded
 
     def _velocity(self, ego: EgoState) -> tuple[float, float, float]:
         """Of the camera: it swings about the rear axle."""

@@ -137,7 +137,10 @@ class SimulatedLidar:
         shape = beams.shape[:2]
         ids = np.full(shape, _NOBODY, np.int32)
         return _Echoes(
-            *(a.astype(np.float32).reshape(shape) for a in (range_m, reflectivity, facing)), ids
+            range_m.reshape(shape),
+            reflectivity.reshape(shape),
+            facing.astype(np.float32).reshape(shape),
+            ids,
         )
 
     def _ground(self, origins: Singles, ways: Singles, range_m: Singles) -> Singles:
@@ -157,10 +160,10 @@ class SimulatedLidar:
         before = before.where(is_common)
         after = after.where(np.isin(after.ids, before.ids))
         away_m = np.hypot(*(before.positions_m - (ego.pose.x_m, ego.pose.y_m)).T)
-        for row in np.flatnonzero(away_m < _FARTHEST_M):
+        for row in np.flatnonzero(away_m < _FARTHEST_M).tolist():
             columns, rings = self._window(turn, before, after, row)
             if len(columns) and len(rings):
-                self._meet(echoes, turn, before, after, int(row), columns, rings)
+                self._meet(echoes, turn, before, after, row, columns, rings)
 
     def _window(
         self, turn: _Turn, before: Objects, after: Objects, row: int
@@ -276,7 +279,7 @@ class SimulatedLidar:
 
 def _extinction_per_m(visibility_m: float, rain_mm_h: float) -> float:
     """Of 905 nm light: 5 % contrast at the visibility; rain after Rasshofer and others, 2011."""
-    return 3.0 / visibility_m + 0.01 * (rain_mm_h / 100) ** 0.6 * 3
+    return 3.0 / visibility_m + 0.03 * math.pow(rain_mm_h / 100, 0.6)
 
 
 def _corners(size_m: Floats, middle_m: Floats) -> Floats:

@@ -88,5 +88,5 @@ def scene_of(world: World, air: Air) -> _sim.Scene:
     scene.lamps = 1.0 if scenario.is_night else 0.0
     scene.wetness = min(1.0, scenario.weather.rain_mm_h / 3)
     scene.fog_per_m = _CONTRAST_AT_VISIBILITY / scenario.weather.visibility_m
-    scene.tunnels = [tuple(map(float, area)) for area in world.city.tunnels_m.tolist()]
+    scene.tunnels = [(x0, x1, y0, y1) for x0, x1, y0, y1 in world.city.tunnels_m.tolist()]
     return scene

@@ -46,9 +46,9 @@ class Wandering:
         keep = math.exp(-1 / memory)
         self._reach = math.ceil(6 * memory)
         weights = math.sqrt(1 - keep * keep) * keep ** np.arange(self._reach)
-        self._weights: Floats = weights[::-1].copy()
+        self._weights: Floats = np.asarray(weights[::-1], np.float64)
 
     def at(self, index: int) -> Floats:
         """(channels,), variance 1."""
-        past: Floats = self._weights @ self._noise.at(index + 1, self._reach)
-        return past
+        past = self._weights @ self._noise.at(index + 1, self._reach)
+        return np.asarray(past, np.float64)

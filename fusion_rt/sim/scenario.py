@@ -183,7 +183,8 @@ class Scenario(_Part, frozen=True, kw_only=True):
 
     def timing_of(self, kind: str) -> Timing:
         """A sensor's timing: what the scenario says, else the usual."""
-        return {**TIMINGS, **self.timing}[kind]
+        own = {str(name): timing for name, timing in self.timing.items()}
+        return own.get(kind, TIMINGS[kind])
 
 
 def load_scenario(name: str) -> Scenario:

@@ -115,6 +115,8 @@ class World:
         self._strollers = [*self._ring("pedestrians"), *self._ring("cyclists")]
         self._models, self._colours = self._looks(len(vehicles), len(crossers))
         self._parked = self._parked_rows()
+        self.first_parked = len(self._models) + 1
+        """Ids from here on never move."""
 
     def _rng(self, *what: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 0x30D, *what])
@@ -243,7 +245,7 @@ class World:
 
     def _crossers(self) -> list[Crosser]:
         rng, links = self._rng(4), [link for link in self._links() if link[2] < 2]
-        crossers = []
+        crossers: list[Crosser] = []
         for _ in range(self.scenario.traffic.crossers):
             i, j, heading = links[int(rng.integers(len(links)))]
             crosser = Crosser((i, j), heading, float(rng.uniform(0, 15)), self._rng(5, len(crossers)))

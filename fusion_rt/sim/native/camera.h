@@ -110,6 +110,9 @@ class Camera {
     const Shader shader(scene, ground_colours_);
     const Vec3 eye = scene.position();
     const Vec3 right = scene.camera_from_city.turn_back({1 / lens.fx, 0, 0});
+    const Drift drift = drift_of(scene);
+    Shader::Face face{};
+    uint32_t last = kNobody;  // neighbours mostly lie on the same face
     for (int y = 0; y < lens.height; ++y) {
       const float v = (y - lens.cy) / lens.fy;
       const Vec3 middle = scene.camera_from_city.turn_back({0, v, 1});
@@ -119,15 +122,20 @@ class Camera {
         const float stretch = stretch_[at];
         const Vec3 seen = way * (1 / stretch);
         const uint32_t owner = raster_.owner[at];
-        Vec3 light, moves{0, 0, 0};
+        Vec3 light, moved = drift.shift;
         float depth = kSky;
         if (owner != kNobody) {
           const Instance& instance = instances[owner >> 16];
           depth = 1 / raster_.inverse_depth[at];
           const Vec3 place = eye + way * depth;
-          light = shader.surface(instance, owner & 0xFFFF, place, seen);
-          const Vec3 arm = place - instance.city_from_object.shift;
-          moves = instance.velocity + Vec3{-arm.y, arm.x, 0} * instance.yaw_rate;
+          if (owner != last) face = shader.face(instance, owner & 0xFFFF);
+          last = owner;
+          light = shader.surface(face, place, seen);
+          if (instance.is_moving()) {
+            const Vec3 arm = place - instance.city_from_object.shift;
+            const Vec3 velocity = instance.velocity + Vec3{-arm.y, arm.x, 0} * instance.yaw_rate;
+            moved = moved + scene.camera_from_city.turn(velocity);
+          }
         } else if (way.z < -eye.z / kSky) {
           depth = -eye.z / way.z;
           const float row = stretch * depth * depth / (lens.fy * eye.z);
@@ -137,18 +145,21 @@ class Camera {
         }
         light = shader.through_air(light, std::min(stretch * depth, 1000.0f));
         light_[at] = {{light.x, light.y, light.z, 0}};
-        shifts_[at] = shift(scene, {(x - lens.cx) / lens.fx, v, 1}, way, 1 / depth, moves);
+        const Vec3 ray{(x - lens.cx) / lens.fx, v, 1};
+        const Vec3 along = moved * (1 / depth) - cross(drift.turn, ray);
+        shifts_[at] = {lens.fx * (along.x - ray.x * along.z) * scene.exposure_s,
+                       lens.fy * (along.y - ray.y * along.z) * scene.exposure_s};
       }
     }
   }
 
-  // How far a place moves across the picture while the shutter is open.
-  Shift shift(const Scene& scene, Vec3 ray, Vec3 way, float inverse, Vec3 moves) const {
-    const Vec3 turning = Vec3{-way.y, way.x, 0} * scene.yaw_rate;  // per unit of depth
-    const Vec3 along = scene.camera_from_city.turn((moves - scene.velocity) * inverse - turning);
-    const Lens& lens = raster_.lens;
-    return {lens.fx * (along.x - ray.x * along.z) * scene.exposure_s,
-            lens.fy * (along.y - ray.y * along.z) * scene.exposure_s};
+  // How what stands still moves in the camera's frame: m/s, and rad/s.
+  struct Drift {
+    Vec3 shift, turn;
+  };
+  static Drift drift_of(const Scene& scene) {
+    return {scene.camera_from_city.turn(scene.velocity * -1.0f),
+            scene.camera_from_city.turn({0, 0, scene.yaw_rate})};
   }
 
   void add(const Scene& scene, const Glow& glow) {

@@ -29,6 +29,8 @@ struct Instance {
   Vec3 velocity;    // m/s, city frame
   float yaw_rate;   // rad/s
   bool casts_shadow, is_counted, is_sunlit, has_beacon_lit;
+
+  bool is_moving() const { return dot(velocity, velocity) > 0 || yaw_rate != 0; }
 };
 
 // Directions are unit vectors in the city frame, colours linear RGB, light in units of full sun.

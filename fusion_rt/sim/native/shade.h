@@ -67,7 +67,29 @@ class NoiseTile {
 class Shader {
  public:
   Shader(const Scene& scene, const std::vector<Vec3>& ground_colours)
-      : scene_(scene), ground_(ground_colours), eye_(scene.position()) {}
+      : scene_(scene),
+        ground_(ground_colours),
+        eye_(scene.position()),
+        is_even_(scene.lamps <= 0 && scene.head_lamp_power <= 0 && scene.tunnels.empty()),
+        lit_ground_(daylight({0, 0, 1}, 1)),
+        shadowed_ground_(daylight({0, 0, 1}, 1 - scene.shadow)) {}
+
+  // One side of one object: what all its pixels share.
+  struct Face {
+    Vec3 normal, colour, light;
+    Texture texture;
+    bool has_beacon_lit;
+  };
+
+  Face face(const Instance& instance, int triangle) const {
+    const Mesh& mesh = *instance.mesh;
+    const auto texture = static_cast<Texture>(mesh.textures[triangle]);
+    const bool is_own = texture == kPaint || texture == kCloth;
+    const Vec3 normal = instance.city_from_object.turn(mesh.normals[triangle]);
+    return {normal, is_own ? instance.colour : mesh.colours[triangle],
+            daylight(normal, instance.is_sunlit ? 1.0f : 1 - scene_.shadow), texture,
+            instance.has_beacon_lit};
+  }
 
   Vec3 sky(Vec3 way) const {
     const float up = std::max(way.z, 0.0f);
@@ -101,8 +123,7 @@ class Shader {
     }
     const float grain = 0.30f * noise().at(at.x * 14, at.y * 14) + 0.5f * noise().smooth(at.x * 0.7f, at.y * 0.7f);
     colour = colour * ((0.6f + grain) / samples);
-    const Vec3 up{0, 0, 1};
-    Vec3 light = colour * illumination(at, up, in_shadow ? 1 - scene_.shadow : 1.0f);
+    Vec3 light = colour * lit(at, {0, 0, 1}, in_shadow ? shadowed_ground_ : lit_ground_);
     if (scene_.wetness > 0) {
       const Vec3 mirrored = unit({way.x, way.y, -way.z});
       const float fresnel = 0.02f + 0.6f * std::pow(1 - mirrored.z, 5.0f);
@@ -111,20 +132,17 @@ class Shader {
     return light;
   }
 
-  Vec3 surface(const Instance& instance, int triangle, Vec3 at, Vec3 seen) const {
-    const Mesh& mesh = *instance.mesh;
-    const Vec3 normal = instance.city_from_object.turn(mesh.normals[triangle]);
-    const Vec3 own = mesh.colours[triangle];
-    const Vec3 light = illumination(at, normal, instance.is_sunlit ? 1.0f : 1 - scene_.shadow);
-    switch (mesh.textures[triangle]) {
+  Vec3 surface(const Face& face, Vec3 at, Vec3 seen) const {
+    const Vec3 light = lit(at, face.normal, face.light), own = face.colour;
+    switch (face.texture) {
       case kPaint:
-        return glossy(instance.colour, light, normal, seen, 0.04f);
+        return glossy(own, light, face.normal, seen, 0.04f);
       case kCloth:
-        return instance.colour * light;
+        return own * light;
       case kGlass:
-        return glossy(own, light, normal, seen, 0.08f);
+        return glossy(own, light, face.normal, seen, 0.08f);
       case kFacade:
-        return facade(own, light, at, normal);
+        return facade(own, light, at, face.normal);
       case kFoliage:
         return own * light * (0.4f + 1.2f * noise().at((at.x + at.z) * 6, (at.y - at.z) * 6));
       case kHeadLamp:
@@ -134,7 +152,7 @@ class Shader {
       case kStreetLamp:
         return own * light + Vec3{1, 0.85f, 0.6f} * (scene_.lamps * 0.4f);
       case kBeacon:
-        return own * light + Vec3{0.05f, 0.15f, 1.5f} * (instance.has_beacon_lit ? 1.0f : 0.0f);
+        return own * light + Vec3{0.05f, 0.15f, 1.5f} * (face.has_beacon_lit ? 1.0f : 0.0f);
       default:
         return own * light * (0.8f + 0.4f * noise().at((at.x + at.y) * 9, at.z * 9));
     }
@@ -157,16 +175,21 @@ class Shader {
     return false;
   }
 
-  Vec3 illumination(Vec3 at, Vec3 normal, float sun_share) const {
+  // Of sky and sun, where nothing else matters.
+  Vec3 daylight(Vec3 normal, float sun_share) const {
     const float up = 0.5f + 0.5f * normal.z;
-    Vec3 light;
-    if (!scene_.tunnels.empty() && in_tunnel(at)) {
-      light = Vec3{0.10f, 0.085f, 0.06f} * (0.6f + 0.4f * up);
-    } else {
-      light = scene_.zenith * (0.35f + 0.65f * up) + scene_.horizon * (0.25f * (1 - normal.z * normal.z));
-      light = light + scene_.sun * (std::max(0.0f, dot(normal, scene_.to_sun)) * sun_share);
-      if (scene_.lamps > 0) light = light + Vec3{1, 0.78f, 0.5f} * (lamp_light(at, normal) * scene_.lamps);
-    }
+    return scene_.zenith * (0.35f + 0.65f * up) + scene_.horizon * (0.25f * (1 - normal.z * normal.z)) +
+           scene_.sun * (std::max(0.0f, dot(normal, scene_.to_sun)) * sun_share);
+  }
+
+  // All the light a place gets; `day` is the daylight on its side.
+  Vec3 lit(Vec3 at, Vec3 normal, Vec3 day) const {
+    if (is_even_) return day;
+    Vec3 light = day;
+    if (!scene_.tunnels.empty() && in_tunnel(at))
+      light = Vec3{0.10f, 0.085f, 0.06f} * (0.8f + 0.2f * normal.z);
+    else if (scene_.lamps > 0)
+      light = light + Vec3{1, 0.78f, 0.5f} * (lamp_light(at, normal) * scene_.lamps);
     if (scene_.head_lamp_power > 0)
       light = light + Vec3{1, 0.97f, 0.9f} * head_light(at, normal);
     return light;
@@ -233,6 +256,8 @@ class Shader {
   const Scene& scene_;
   const std::vector<Vec3>& ground_;
   const Vec3 eye_;
+  const bool is_even_;  // daylight is all the light there is
+  const Vec3 lit_ground_, shadowed_ground_;
 };
 
 }  // namespace fusion_rt::sim
