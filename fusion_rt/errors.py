@@ -121,3 +121,13 @@ class DemoError(FusionError):
 def _one_line(text: str) -> str:
     """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class SimulationError(FusionError):
+    """A simulated drive that cannot be made, kept or read as asked."""
+
+    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
