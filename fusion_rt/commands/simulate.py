@@ -1,7 +1,9 @@
 """`fusion-rt simulate`: a drive through a simulated city, made as fast as the machine can."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,6 +15,7 @@ from fusion_rt.errors import SimulationError
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.sim.scenario import scenario_named
 
+T = TypeVar("T")
 _LAST = 0.999
 """Share of the drive at which the preview is taken if nobody says when: its end."""
 
@@ -67,23 +70,31 @@ def _make(
         from fusion_rt.sim.preview import PreviewMaker
     scenario = scenario_named(name, seed)
     drive, digest = Drive(rig, scenario, seed), Digest()
-    writer = None if output is None else DatasetWriter(output, rig)
     maker = PreviewMaker(drive, rig.calibration, round(at_s * NS_PER_S))
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"{name}, {seconds:g} s", total=drive.count(seconds))
-        for made in drive.messages(seconds):
+    with ExitStack() as open_files:
+        writer = None if output is None else open_files.enter_context(DatasetWriter(output, rig))
+        for made in _tracked(
+            drive.messages(seconds), drive.count(seconds), f"{name}, {seconds:g} s"
+        ):
             digest.add(made)
             maker.add(made)
             if writer is not None:
                 writer.add(made)
-            progress.advance(task)
-    for truth in drive.truths(seconds):
-        row = truth.row()
-        digest.add_truth(row)
+        for truth in drive.truths(seconds):
+            digest.add_truth(truth.row())
+            if writer is not None:
+                writer.add_truth(truth.row())
         if writer is not None:
-            writer.add_truth(row)
-    if writer is not None:
-        writer.finish(name, scenario, seed, seconds, digest.hex())
+            writer.finish(name, scenario, seed, seconds, digest.hex())
     if preview is not None:
         maker.write(preview)
     return digest.hex()
+
+
+def _tracked(made: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """The same, with a progress bar on stderr."""
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total)
+        for one in made:
+            yield one
+            progress.advance(task)

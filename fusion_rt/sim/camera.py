@@ -5,6 +5,7 @@ and labels come from one depth buffer. Global shutter.
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -41,6 +42,11 @@ class Visibility(msgspec.Struct, frozen=True, eq=False):
     shown_px: npt.NDArray[np.int64]
     alone_px: npt.NDArray[np.int64]
     """If nothing stood in between; parts outside the picture do not count."""
+
+    def counts(self) -> dict[int, tuple[int, ...]]:
+        """Pixels shown, and pixels if alone, by the id of each object in the picture."""
+        rows = zip(self.ids.tolist(), self.shown_px.tolist(), self.alone_px.tolist(), strict=True)
+        return {number: (shown, alone) for number, shown, alone in rows if alone}
 
 
 class Look(msgspec.Struct, frozen=True, eq=False):
@@ -100,8 +106,8 @@ class SimulatedCamera:
         """How long the shutter is open around `t_ns`."""
         return round(exposure_at(self._world, self._air, t_ns).shutter_s * NS_PER_S)
 
-    def take(self, t_ns: int, grain: int, image: npt.NDArray[np.uint8]) -> None:
-        """The picture with its mid-exposure at `t_ns`, into `image` (H, W, 3).
+    def take(self, t_ns: int, grain: int, image: npt.NDArray[np.uint8]) -> Visibility:
+        """The picture with its mid-exposure at `t_ns`, into `image` (H, W, 3), and what it shows.
 
         `grain` draws the noise and the rain: the number of the frame.
         """
@@ -116,6 +122,7 @@ class SimulatedCamera:
         rain = self._world.scenario.weather.rain_mm_h
         self._camera.light(scene, view.instances, self._glows(view, t_ns), rain)
         self._lens.develop(self._camera, scene, self._drops(t_ns), self._is_bgr, image)
+        return self._visibility(view)
 
     def look(self, t_ns: int) -> Look:
         """What each pixel of the picture shows, and how much is seen of each object."""
@@ -128,10 +135,6 @@ class SimulatedCamera:
         with np.errstate(divide="ignore"):
             depth_m = np.float32(1) / inverse_depths
         return Look(ids[owners >> 16], depth_m, self._visibility(view))
-
-    def visibility(self, t_ns: int) -> Visibility:
-        """How much is seen of each object, without a picture."""
-        return self._visibility(self._draw(t_ns))
 
     def _visibility(self, view: _View) -> Visibility:
         pixels = self._pixels[view.first_object : view.count]
@@ -188,7 +191,9 @@ class SimulatedCamera:
         places = camera_from_city.apply(np.column_stack([places_m, np.ones(len(places_m))]))
         slope = self._drawing.width / 2 / self._drawing.fx_px + 0.1
         wide_m = np.maximum(places[:, 2], 0) * slope + radius_m * math.hypot(1, slope)
-        in_view: npt.NDArray[np.bool_] = (places[:, 2] > -behind_m) & (np.abs(places[:, 0]) < wide_m)
+        in_view: npt.NDArray[np.bool_] = (places[:, 2] > -behind_m) & (
+            np.abs(places[:, 0]) < wide_m
+        )
         return in_view
 
     def _flags(self, first: int, objects: Objects, t_ns: int) -> npt.NDArray[np.uint8]:
@@ -212,7 +217,9 @@ class SimulatedCamera:
             sun = middle + _SUN_REACH_M * np.array(self._air.to_sun)
             shaded[asked] = self._world.city.is_hidden(middle, sun)
         is_parked = objects.ids >= self._world.first_parked
-        self._shaded.update(zip(objects.ids[is_parked].tolist(), shaded[is_parked].tolist(), strict=True))
+        self._shaded.update(
+            zip(objects.ids[is_parked].tolist(), shaded[is_parked].tolist(), strict=True)
+        )
         return shaded
 
     def _velocity(self, ego: EgoState) -> tuple[float, float, float]:
@@ -227,7 +234,10 @@ class SimulatedCamera:
         is_on = scene.lamps > 0 or self._world.city.is_in_tunnel(ego.pose.x_m, ego.pose.y_m)
         scene.head_lamp_power = 25.0 if is_on else 0.0
         x_m, y_m = ego.pose.x_m + 3.6 * math.cos(yaw), ego.pose.y_m + 3.6 * math.sin(yaw)
-        scene.head_lamp, scene.head_lamp_way = (x_m, y_m, 0.7), (math.cos(yaw), math.sin(yaw), -0.02)
+        scene.head_lamp, scene.head_lamp_way = (
+            (x_m, y_m, 0.7),
+            (math.cos(yaw), math.sin(yaw), -0.02),
+        )
 
     def _glows(self, view: _View, t_ns: int) -> npt.NDArray[np.float32]:
         """(N, 7): place, colour and radius of each light that dazzles."""
@@ -236,10 +246,14 @@ class SimulatedCamera:
         eye = view.ego.city_from_base.apply(self._base_from_camera.translation_m)
         if self._scene.shadow > 0:
             sun = eye + 900.0 * np.array(self._air.to_sun)
-            rows.append([*sun, *(3.0 * c * self._scene.shadow for c in self._air.sun), wide_px * 0.11])
+            rows.append(
+                [*sun, *(3.0 * c * self._scene.shadow for c in self._air.sun), wide_px * 0.11]
+            )
         if self._scene.lamps > 0:
             near = np.hypot(*(self._world.city.lamps_m[:, :2] - eye[:2]).T) < 90
-            rows += [[*lamp, 0.25, 0.2, 0.13, wide_px / 250] for lamp in self._world.city.lamps_m[near]]
+            rows += [
+                [*lamp, 0.25, 0.2, 0.13, wide_px / 250] for lamp in self._world.city.lamps_m[near]
+            ]
             rows += self._head_lamp_glows(view.objects, eye)
         if t_ns // _BLINK_NS % 2:
             for _, _, motion in self._world.sirens(t_ns):
@@ -261,7 +275,9 @@ class SimulatedCamera:
                 way = eye[:2] - place
                 facing = max(0.0, float(way @ ahead) / float(np.hypot(*way)))
                 power = 0.7 * facing**3
-                rows.append([*place, 0.7, power, power * 0.95, power * 0.8, self._drawing.width / 120])
+                rows.append(
+                    [*place, 0.7, power, power * 0.95, power * 0.8, self._drawing.width / 120]
+                )
         return rows
 
     def _drops(self, t_ns: int) -> npt.NDArray[np.float32]:
@@ -288,6 +304,7 @@ def _velocities(first: int, objects: Objects) -> npt.NDArray[np.float32]:
     return velocities
 
 
+@lru_cache(maxsize=4)  # worlds come and go, the lens stays
 def _drawing(pinhole: Pinhole, scale: float) -> tuple[Pinhole, npt.NDArray[np.float32]]:
     """The undistorted camera that covers all the lens sees, and where each pixel lies in it."""
     u, v = np.meshgrid(np.arange(pinhole.width), np.arange(pinhole.height))
@@ -299,7 +316,9 @@ def _drawing(pinhole: Pinhole, scale: float) -> tuple[Pinhole, npt.NDArray[np.fl
     drawing = Pinhole(
         width=width, height=height, fx_px=fx_px, fy_px=fy_px, cx_px=-low[0], cy_px=-low[1]
     )
-    return drawing, (places - low).astype(np.float32)
+    lens_map = (places - low).astype(np.float32)
+    lens_map.flags.writeable = False
+    return drawing, lens_map
 
 
 def _rays(pinhole: Pinhole, pixels: Floats) -> Floats:

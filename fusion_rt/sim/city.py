@@ -76,7 +76,9 @@ class City(msgspec.Struct, frozen=True, eq=False):
         to_low, to_high = (low - start) / way, (high - start) / way
         enters = np.minimum(to_low, to_high).max(axis=-1)
         leaves = np.maximum(to_low, to_high).min(axis=-1)
-        hidden: npt.NDArray[np.bool_] = ((enters < leaves) & (leaves > 0) & (enters < 1)).any(axis=1)
+        hidden: npt.NDArray[np.bool_] = ((enters < leaves) & (leaves > 0) & (enters < 1)).any(
+            axis=1
+        )
         return hidden
 
 
@@ -286,5 +288,3 @@ def _parked(layout: Layout, tunnels_m: npt.NDArray[np.float64], seed: int) -> It
                     if is_taken and not is_zebra and not _covers(tunnels_m, x_m, y_m, 4.0):
                         yaw = heading_rad(heading) + float(turned)
                         yield Parked(model, Pose(x_m, y_m, math.remainder(yaw, math.tau)))
-
-

@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,7 +64,7 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetWriter:
-    """Writes one drive; `finish` makes it a dataset."""
+    """Writes one drive within a `with`; `finish` makes it a dataset."""
 
     def __init__(self, folder: Path, rig: Rig) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -73,11 +74,18 @@ class DatasetWriter:
         self._folder = folder
         self._rig = rig
         self._counts: dict[str, int] = {}
-        self._messages = (folder / _MESSAGES).open("wb")
-        self._truth = (folder / _TRUTH).open("wb")
+        self._open = ExitStack()
+        self._messages = self._open.enter_context((folder / _MESSAGES).open("wb"))
+        self._truth = self._open.enter_context((folder / _TRUTH).open("wb"))
         self._recordings: dict[str, wave.Wave_write] = {}
         (folder / "rig.yaml").write_bytes(rig.raw)
         (folder / rig.calibration.source.name).write_bytes(rig.calibration.raw)
+
+    def __enter__(self) -> "DatasetWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def add(self, made: Made) -> None:
         """Write one message."""
@@ -98,12 +106,11 @@ class DatasetWriter:
     def add_truth(self, row: dict[str, Any]) -> None:
         _write_line(self._truth, row)
 
-    def finish(self, scenario: str, world: Scenario, seed: int, seconds: float, digest: str) -> None:
+    def finish(
+        self, scenario: str, world: Scenario, seed: int, seconds: float, digest: str
+    ) -> None:
         """Close all files; the head comes last, so that a folder that has one is whole."""
-        for recording in self._recordings.values():
-            recording.close()
-        self._messages.close()
-        self._truth.close()
+        self._open.close()
         head = Head(
             scenario=scenario,
             seed=seed,
@@ -120,7 +127,10 @@ class DatasetWriter:
         """The message's own file, and what else its row says."""
         message, name = made.message, made.topic.replace("/", "_")
         if isinstance(message, CameraFrame):
-            return {"file": self._write_image(name, made.shot.number, message), "exposure_ns": message.exposure_ns}
+            return {
+                "file": self._write_image(name, made.shot.number, message),
+                "exposure_ns": message.exposure_ns,
+            }
         if isinstance(message, LidarSweep):
             return {"file": self._write_sweep(name, made.shot.number, message, made.point_ids)}
         if isinstance(message, AudioChunk):
@@ -143,13 +153,15 @@ class DatasetWriter:
     ) -> str:
         path = self._path(name, number, ".npz")
         ring = np.zeros(0, np.uint16) if sweep.ring is None else sweep.ring
-        np.savez(path, points=sweep.points, ring=ring, object_ids=np.zeros(0) if ids is None else ids)
+        np.savez(
+            path, points=sweep.points, ring=ring, object_ids=np.zeros(0) if ids is None else ids
+        )
         return f"{name}/{path.name}"
 
     def _write_audio(self, name: str, chunk: AudioChunk) -> dict[str, Any]:
         frames, channels = chunk.samples.shape
         if name not in self._recordings:
-            recording = wave.open(str(self._folder / f"{name}.wav"), "wb")  # noqa: SIM115  (finish)
+            recording = self._open.enter_context(wave.open(str(self._folder / f"{name}.wav"), "wb"))
             recording.setnchannels(channels)
             recording.setsampwidth(chunk.samples.itemsize)
             recording.setframerate(chunk.rate_hz)

@@ -66,7 +66,7 @@ class Drive:
             stream = self.streams[topic]
             with stream.message(shot, 0, _own) as message:
                 ids = stream.object_ids if isinstance(stream, LidarStream) else None
-                yield Made(topic, shot, message, stream.seen(shot), ids)
+                yield Made(topic, shot, message, stream.seen(), ids)
 
     def count(self, seconds: float) -> int:
         """How many messages that makes."""

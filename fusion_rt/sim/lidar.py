@@ -19,11 +19,12 @@ from fusion_rt.sim.beams import BeamTable, directions
 from fusion_rt.sim.casting import Target
 from fusion_rt.sim.materials import FIRST_GROUND, reflectivities
 from fusion_rt.sim.meshes import join
-from fusion_rt.sim.models import middles_m, models, sizes_m
+from fusion_rt.sim.models import RADIUS_M, middles_m, models, sizes_m
 from fusion_rt.sim.world import EgoState, Objects, World
 
 _FARTHEST_M = 120.0
 _MARGIN_RAD = 0.01
+_SLACK_M = 5.0  # for the way that the device and the object make during a turn
 _NOBODY = 0
 _SURELY = 2.0  # times the threshold of detection above which nothing gets lost
 _FALSE_ECHO_M = 12.0
@@ -127,13 +128,17 @@ class SimulatedLidar:
         origins = np.repeat(turn.origins, beams.shape[1], axis=0)
         flat = ways.reshape(-1, 3)
         hits = self._city.cast(origins, flat)
-        to_ground = np.where(flat[:, 2] < -1e-4, -origins[:, 2] / np.minimum(flat[:, 2], -1e-4), np.inf)
+        to_ground = np.where(
+            flat[:, 2] < -1e-4, -origins[:, 2] / np.minimum(flat[:, 2], -1e-4), np.inf
+        )
         is_ground = to_ground < hits.range_m
         range_m = np.where(is_ground, to_ground, hits.range_m).astype(np.float32)
         normals = self._city.normals[hits.triangles]
         facing = np.where(is_ground, -flat[:, 2], -np.einsum("ij,ij->i", normals, flat))
         reflectivity = self._city.reflectivity[hits.triangles]
-        reflectivity[is_ground] = self._ground(origins[is_ground], flat[is_ground], range_m[is_ground])
+        reflectivity[is_ground] = self._ground(
+            origins[is_ground], flat[is_ground], range_m[is_ground]
+        )
         shape = beams.shape[:2]
         ids = np.full(shape, _NOBODY, np.int32)
         return _Echoes(
@@ -160,36 +165,60 @@ class SimulatedLidar:
         before = before.where(is_common)
         after = after.where(np.isin(after.ids, before.ids))
         away_m = np.hypot(*(before.positions_m - (ego.pose.x_m, ego.pose.y_m)).T)
-        for row in np.flatnonzero(away_m < _FARTHEST_M).tolist():
-            columns, rings = self._window(turn, before, after, row)
-            if len(columns) and len(rings):
+        is_near = away_m < _FARTHEST_M
+        before, after, away_m = before.where(is_near), after.where(is_near), away_m[is_near]
+        for row, window in enumerate(self._windows(turn, before, after)):
+            columns, rings = self._window(*window)
+            if not len(columns) or not len(rings):
+                continue
+            nearest_m = away_m[row] - RADIUS_M - _SLACK_M
+            if echoes.range_m[np.ix_(columns, rings)].max() > nearest_m:  # else houses hide it
                 self._meet(echoes, turn, before, after, row, columns, rings)
 
-    def _window(
-        self, turn: _Turn, before: Objects, after: Objects, row: int
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """The columns and beams that may hit an object, wherever it is during the turn."""
-        model = before.models[row]
-        corners = _corners(self._sizes_m[model], self._middles_m[model])
-        seen = [
-            self._seen_from(turn, column, _placed(corners, objects, row))
-            for column, objects in ((0, before), (-1, after))
+    def _windows(self, turn: _Turn, before: Objects, after: Objects) -> list[list[float]]:
+        """Per object: lowest and highest azimuth, lowest and highest elevation during the turn."""
+        starts = self._seen_from(turn, 0, self._corners(before))
+        ends = self._seen_from(turn, -1, self._corners(after))
+        azimuth, elevation = (
+            np.concatenate(pair, axis=1) for pair in zip(starts, ends, strict=True)
+        )
+        first = azimuth[:, :1]
+        azimuth = first + np.remainder(azimuth - first + np.pi, 2 * np.pi) - np.pi
+        limits = [
+            azimuth.min(axis=1),
+            azimuth.max(axis=1),
+            elevation.min(axis=1),
+            elevation.max(axis=1),
         ]
-        azimuth, elevation = (np.concatenate(parts) for parts in zip(*seen, strict=True))
-        azimuth = azimuth[0] + np.remainder(azimuth - azimuth[0] + np.pi, 2 * np.pi) - np.pi
-        if np.ptp(azimuth) > 3.0:  # around us, or nearly
+        rows: list[list[float]] = np.stack(limits, axis=1).tolist()
+        return rows
+
+    def _window(
+        self, right: float, left: float, low: float, high: float
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The columns and beams that may hit what lies within these angles."""
+        if left - right > 3.0:  # around us, or nearly
             columns = np.arange(self._columns)
         else:
             step = 2 * np.pi / self._columns  # clockwise: the azimuth falls
-            first = (self._azimuths[0] - azimuth.max() - _MARGIN_RAD) / step
-            last = (self._azimuths[0] - azimuth.min() + _MARGIN_RAD) / step
+            first = (self._azimuths[0] - left - _MARGIN_RAD) / step
+            last = (self._azimuths[0] - right + _MARGIN_RAD) / step
             columns = np.arange(math.floor(first), math.ceil(last) + 1) % self._columns
-        low, high = elevation.min() - _MARGIN_RAD, elevation.max() + _MARGIN_RAD
-        return columns, np.flatnonzero((self._highest > low) & (self._lowest < high))
+        is_hit = (self._highest > low - _MARGIN_RAD) & (self._lowest < high + _MARGIN_RAD)
+        return columns, np.flatnonzero(is_hit)
+
+    def _corners(self, objects: Objects) -> Floats:
+        """(N, 8, 3): of the objects' boxes, in the city frame."""
+        signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
+        middle, size = self._middles_m[objects.models], self._sizes_m[objects.models]
+        x, y, z = np.moveaxis(middle[:, None] + signs * size[:, None], -1, 0)
+        cos, sin = np.cos(objects.yaws_rad)[:, None], np.sin(objects.yaws_rad)[:, None]
+        east, north = objects.positions_m[:, 0, None], objects.positions_m[:, 1, None]
+        return np.stack([east + cos * x - sin * y, north + sin * x + cos * y, z], axis=-1)
 
     def _seen_from(self, turn: _Turn, column: int, corners: Floats) -> tuple[Floats, Floats]:
-        """Azimuth and elevation of places in the city, in axes of `base` about the device."""
-        x, y, z = (corners - turn.origins[column]).T
+        """Azimuth and elevation of places (N, 8, 3) in the city, in axes of `base` about the device."""
+        x, y, z = np.moveaxis(corners - turn.origins[column], -1, 0)
         cos, sin = turn.cos[column], turn.sin[column]
         ahead, left = cos * x + sin * y, cos * y - sin * x
         return np.arctan2(left, ahead), np.arctan2(z, np.hypot(x, y))
@@ -208,7 +237,9 @@ class SimulatedLidar:
         swing = math.remainder(after.yaws_rad[row] - before.yaws_rad[row], math.tau)
         yaw = before.yaws_rad[row] + share * swing
         moved = after.positions_m[row] - before.positions_m[row]
-        x, y, z = (turn.origins[columns] - _flat(before.positions_m[row] + share[:, None] * moved)).T
+        x, y, z = (
+            turn.origins[columns] - _flat(before.positions_m[row] + share[:, None] * moved)
+        ).T
         cos, sin = np.cos(yaw), np.sin(yaw)
         origins = np.stack([cos * x + sin * y, cos * y - sin * x, z], axis=-1)
         # Both turn about z only: the beam in the object's frame is the beam in base, turned once.
@@ -242,7 +273,9 @@ class SimulatedLidar:
         rng = np.random.default_rng([self._world.seed, 0x11DA, number])
         weather, shape = self._world.scenario.weather, echoes.range_m.shape
         true_m = np.minimum(echoes.range_m, _FARTHEST_M * 2)
-        fading = np.exp(np.float32(-2 * _extinction_per_m(weather.visibility_m, weather.rain_mm_h)) * true_m)
+        fading = np.exp(
+            np.float32(-2 * _extinction_per_m(weather.visibility_m, weather.rain_mm_h)) * true_m
+        )
         rough = _ROUGHNESS + (1 - _ROUGHNESS) * np.maximum(echoes.facing, 0)
         power = echoes.reflectivity * rough / 0.1
         power *= fading * (np.float32(self._beams.range_m) / np.maximum(true_m, 1.0)) ** 2
@@ -256,7 +289,10 @@ class SimulatedLidar:
         false = self._false_echoes(rng, true_m)
         if false is not None:
             is_false, false_m = false
-            range_m, intensity = np.where(is_false, false_m, range_m), np.where(is_false, 0.03, intensity)
+            range_m, intensity = (
+                np.where(is_false, false_m, range_m),
+                np.where(is_false, 0.03, intensity),
+            )
             is_back, ids = is_back | is_false, np.where(is_false, _NOBODY, ids)
         dt_s = ((turn.share - 1) * np.float32(lasted_ns / NS_PER_S))[:, None]
         points = np.empty((*shape, 5), np.float32)
@@ -280,19 +316,6 @@ class SimulatedLidar:
 def _extinction_per_m(visibility_m: float, rain_mm_h: float) -> float:
     """Of 905 nm light: 5 % contrast at the visibility; rain after Rasshofer and others, 2011."""
     return 3.0 / visibility_m + 0.03 * math.pow(rain_mm_h / 100, 0.6)
-
-
-def _corners(size_m: Floats, middle_m: Floats) -> Floats:
-    """(8, 3) of a box."""
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    return middle_m + signs * size_m / 2
-
-
-def _placed(corners: Floats, objects: Objects, row: int) -> Floats:
-    x_m, y_m = objects.positions_m[row]
-    cos, sin = math.cos(objects.yaws_rad[row]), math.sin(objects.yaws_rad[row])
-    x, y, z = corners.T
-    return np.stack([x_m + cos * x - sin * y, y_m + sin * x + cos * y, z], axis=-1)
 
 
 def _flat(places_m: npt.NDArray[Any]) -> Floats:

@@ -35,11 +35,16 @@ class Air(msgspec.Struct, frozen=True):
 
 def air_of(scenario: Scenario) -> Air:
     """What light a scenario's sky gives."""
-    up, around = math.radians(scenario.sky.sun_elevation_deg), math.radians(scenario.sky.sun_azimuth_deg)
+    up, around = (
+        math.radians(scenario.sky.sun_elevation_deg),
+        math.radians(scenario.sky.sun_azimuth_deg),
+    )
     to_sun = (math.cos(up) * math.sin(around), math.cos(up) * math.cos(around), math.sin(up))
     if scenario.is_night:
         night = (0.006, 0.006, 0.009)
-        return Air(to_sun, (0, 0, 0), (0.002, 0.003, 0.006), night, (0.01, 0.01, 0.012), _NIGHT_LIGHT)
+        return Air(
+            to_sun, (0, 0, 0), (0.002, 0.003, 0.006), night, (0.01, 0.01, 0.012), _NIGHT_LIGHT
+        )
     cloud, low = scenario.sky.cloud, math.exp(-scenario.sky.sun_elevation_deg / 12)
     clear = 1 - 0.97 * cloud
     sun = (clear, clear * (0.95 - 0.25 * low), clear * (0.88 - 0.5 * low))

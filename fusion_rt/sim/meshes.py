@@ -6,6 +6,7 @@ anticlockwise, which is outwards, and the camera draws no other.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -76,9 +77,14 @@ def join(parts: Sequence[Mesh]) -> Mesh:
 
 def box(low: Vector, high: Vector, material: str, colour: Sequence[float] | None = None) -> Mesh:
     """An upright box between two opposite corners."""
-    (x0, y0, z0), (x1, y1, z1) = low, high
-    outline = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
-    return prism(outline, [(y1, y0)] * 4, material, colour)
+    unit = _cube()
+    size = np.subtract(high, low)
+    return mesh(unit.vertices_m * size + low, unit.triangles, material, colour)
+
+
+@cache
+def _cube() -> Mesh:
+    return prism([(0, 0), (1, 0), (1, 1), (0, 1)], [(1, 0)] * 4, "paint")
 
 
 def prism(
@@ -103,6 +109,11 @@ def cylinder(
     centre: Vector, radius_m: float, length_m: float, material: str, axis: str = "z", sides: int = 8
 ) -> Mesh:
     """A closed cylinder along y or z around `centre`."""
+    return _cylinder(radius_m, length_m, material, axis, sides).moved(*centre)
+
+
+@cache
+def _cylinder(radius_m: float, length_m: float, material: str, axis: str, sides: int) -> Mesh:
     angle = np.arange(sides) * (math.tau / sides)
     ring = np.stack([np.cos(angle), np.sin(angle), np.zeros(sides)], axis=1) * radius_m
     ends = np.array([[0, 0, -length_m / 2], [0, 0, length_m / 2]])
@@ -114,11 +125,19 @@ def cylinder(
     for i in range(sides):
         j = (i + 1) % sides
         triangles += [(i, j, j + sides), (i, j + sides, i + sides)]
-    return _facing_out(mesh(vertices + centre, triangles, material))
+    return _facing_out(mesh(vertices, triangles, material))
 
 
 def ball(centre: Vector, radii_m: Vector, material: str, colour: Sequence[float] = ()) -> Mesh:
     """An ellipsoid of 42 corners: an icosahedron split once."""
+    sphere = _sphere()
+    return mesh(
+        sphere.vertices_m * np.array(radii_m) + centre, sphere.triangles, material, colour or None
+    )
+
+
+@cache
+def _sphere() -> Mesh:
     vertices, triangles = _icosahedron()
     edges: dict[tuple[int, int], int] = {}
     points, split = list(vertices), []
@@ -133,8 +152,7 @@ def ball(centre: Vector, radii_m: Vector, material: str, colour: Sequence[float]
         ab, bc, ca = middles
         split += [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
     sphere = np.array([point / np.linalg.norm(point) for point in points])
-    corners = sphere * np.array(radii_m) + centre
-    return _facing_out(mesh(corners, split, material, colour or None))
+    return _facing_out(mesh(sphere, split, "foliage"))
 
 
 def _icosahedron() -> tuple[list[npt.NDArray[np.float64]], list[tuple[int, int, int]]]:

@@ -125,7 +125,9 @@ def _van(length_m: float, width_m: float, height_m: float, stripe: str | None = 
         parts.append(box((-x1 - 0.01, -half - 0.015, 0.95), (x1, half + 0.015, 1.15), stripe))
         for x in (x1 - 1.5, -x1 + 0.3):
             high = height_m + 0.22
-            parts.append(box((x - 0.15, -half + 0.2, height_m), (x + 0.15, half - 0.2, high), "beacon"))
+            parts.append(
+                box((x - 0.15, -half + 0.2, height_m), (x + 0.15, half - 0.2, high), "beacon")
+            )
     return join(parts)
 
 
@@ -162,7 +164,12 @@ def _person(height_m: float) -> Mesh:
             box((0.05 * k, 0.03 * k, 0.0), (0.21 * k, 0.17 * k, 0.84 * k), "trousers"),
             box((-0.19 * k, -0.17 * k, 0.0), (-0.03 * k, -0.03 * k, 0.84 * k), "trousers"),
             prism(
-                [(-0.13 * k, 0.8 * k), (0.14 * k, 0.8 * k), (0.12 * k, 1.46 * k), (-0.1 * k, 1.46 * k)],
+                [
+                    (-0.13 * k, 0.8 * k),
+                    (0.14 * k, 0.8 * k),
+                    (0.12 * k, 1.46 * k),
+                    (-0.1 * k, 1.46 * k),
+                ],
                 [(0.18 * k, -0.18 * k)] * 2 + [(0.23 * k, -0.23 * k)] * 2,
                 "cloth",
             ),
@@ -174,14 +181,22 @@ def _person(height_m: float) -> Mesh:
 
 
 def _rider() -> Mesh:
-    wheels = [cylinder((x, 0.0, 0.34), 0.34, 0.05, "tyre", axis="y", sides=12) for x in (-0.52, 0.52)]
+    wheels = [
+        cylinder((x, 0.0, 0.34), 0.34, 0.05, "tyre", axis="y", sides=12) for x in (-0.52, 0.52)
+    ]
     lean = [(-0.30, 0.92), (-0.05, 0.92), (0.30, 1.42), (0.08, 1.50)]
     return join(
         [
             *wheels,
-            prism([(-0.5, 0.34), (0.0, 0.3), (0.45, 0.82), (-0.15, 0.85)], [(0.03, -0.03)] * 4, "trim"),
+            prism(
+                [(-0.5, 0.34), (0.0, 0.3), (0.45, 0.82), (-0.15, 0.85)], [(0.03, -0.03)] * 4, "trim"
+            ),
             box((0.36, -0.28, 0.95), (0.42, 0.28, 1.0), "trim"),
-            prism([(-0.2, 0.35), (-0.05, 0.3), (0.05, 0.7), (-0.2, 0.95)], [(0.16, -0.16)] * 4, "trousers"),
+            prism(
+                [(-0.2, 0.35), (-0.05, 0.3), (0.05, 0.7), (-0.2, 0.95)],
+                [(0.16, -0.16)] * 4,
+                "trousers",
+            ),
             prism(lean, [(0.18, -0.18)] * 2 + [(0.22, -0.22)] * 2, "cloth"),
             box((0.1, -0.27, 1.1), (0.42, 0.27, 1.2), "cloth"),
             ball((0.27, 0.0, 1.62), (0.12, 0.09, 0.14), "skin"),
@@ -203,5 +218,5 @@ _SHAPES: tuple[tuple[str, str, Callable[[], Mesh]], ...] = (
     ("ambulance", "emergency", lambda: _van(6.0, 2.06, 2.6, stripe="sign")),
 )
 MODEL_NUMBERS = {name: number for number, (name, _, _) in enumerate(_SHAPES)}
-RADIUS_M = 1.2 * math.hypot(6.0, 1.3, 1.6)
-"""No object reaches farther from its middle."""
+RADIUS_M = math.hypot(6.0, 1.3)
+"""No object reaches farther from its origin, seen from above."""

@@ -95,7 +95,9 @@ class PreviewMaker:
                 colour = _COLOURS[int(truth.class_ids[row])]
                 draw_box(image, truth.boxes[row], place, pinhole, colour)
         panel = cv2.resize(image, (_WIDTH, _PICTURE), interpolation=cv2.INTER_AREA)
-        return _titled(np.asarray(panel, np.uint8), f"{made.topic}  {made.shot.true_ns / NS_PER_S:.2f} s")
+        return _titled(
+            np.asarray(panel, np.uint8), f"{made.topic}  {made.shot.true_ns / NS_PER_S:.2f} s"
+        )
 
     def _plan_panel(self, made: Made) -> Image:
         sweep = made.message
@@ -110,7 +112,9 @@ class PreviewMaker:
         for row, number in enumerate(truth.ids.tolist()):
             is_hit = number in made.seen
             colour = _COLOURS[int(truth.class_ids[row])] if is_hit else (70, 70, 70)
-            cv2.polylines(panel, [_on_plan(corners_of(truth.boxes[row])[[0, 2, 6, 4]])], True, colour)
+            cv2.polylines(
+                panel, [_on_plan(corners_of(truth.boxes[row])[[0, 2, 6, 4]])], True, colour
+            )
         self._draw_rig(panel, truth)
         return _titled(panel, f"{made.topic}  {len(sweep.points)} points")
 
@@ -138,7 +142,9 @@ class PreviewMaker:
             return _titled(panel, "no fix")
         gps = self._drive.world.scenario.gps
         scale = 111_320 * np.cos(np.radians(gps.latitude_deg)), 111_320
-        degrees = [(f.longitude_deg - gps.longitude_deg, f.latitude_deg - gps.latitude_deg) for f in good]
+        degrees = [
+            (f.longitude_deg - gps.longitude_deg, f.latitude_deg - gps.latitude_deg) for f in good
+        ]
         fixes = np.array(degrees) * scale
         times = range(0, good[-1].stamp_ns, NS_PER_S // 5)
         poses = [self._drive.world.ego(t_ns).pose for t_ns in times]
@@ -196,5 +202,7 @@ def _spectrogram(sound: npt.NDArray[np.float64], width: int, height: int) -> Ima
 
 def _titled(panel: Image, title: str) -> Image:
     panel[:24] //= 3
-    cv2.putText(panel, title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        panel, title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+    )
     return panel

@@ -89,13 +89,13 @@ class Route:
 
     def pose(self, length_m: float) -> Pose:
         """Where one is after `length_m`, and which way one looks."""
+        return self.pose_and_curvature(length_m)[0]
+
+    def pose_and_curvature(self, length_m: float) -> tuple[Pose, float]:
+        """Also how the way bends there: 1/m, positive to the left."""
         self.reach(length_m)
         piece = self._pieces[bisect.bisect_right(self._starts_m, length_m) - 1]
-        return _on_piece(piece, length_m - piece.start_m)
-
-    def curvature(self, length_m: float) -> float:
-        self.reach(length_m)
-        return self._pieces[bisect.bisect_right(self._starts_m, length_m) - 1].curvature
+        return _on_piece(piece, length_m - piece.start_m), piece.curvature
 
     def turn_ahead_m(self, leg: int, length_m: float) -> float | None:
         """From here to where leg `leg` begins to turn; 0 within the turn, None if it does not."""

@@ -68,7 +68,9 @@ class Layout(_Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         low, high = self.building_height_m
         if not 3 <= low <= high <= 120:
-            raise ValueError(f"expected building_height_m within 3..120, low first, got {low:g}, {high:g}")
+            raise ValueError(
+                f"expected building_height_m within 3..120, low first, got {low:g}, {high:g}"
+            )
 
 
 class Siren(_Part, frozen=True, kw_only=True):

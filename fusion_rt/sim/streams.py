@@ -101,20 +101,23 @@ class Stream(Protocol):
         """The message of a shot; its arrays live as long as the context. Stamps count from origin."""
         ...
 
-    def seen(self, shot: Shot) -> Counts:
-        """What the message just made shows of each object."""
+    def seen(self) -> Counts:
+        """What the message made last shows of each object."""
         ...
 
 
 class CameraStream:
     """Pictures."""
 
-    def __init__(self, topic: str, options: SimCamera, world: World, calibration: Calibration) -> None:
+    def __init__(
+        self, topic: str, options: SimCamera, world: World, calibration: Calibration
+    ) -> None:
         frame = options.frame or default_frame(topic)
         self._pinhole, self._encoding = calibration.cameras[frame], options.encoding
         place, is_bgr = calibration.base_from[frame], options.encoding == "bgr8"
         width = options.render_width
         self._camera = SimulatedCamera(world, self._pinhole, place, width, is_bgr=is_bgr)
+        self._seen: Counts = {}
         self.schedule = Schedule(world.scenario, world.seed, topic, _period_ns(options.rate_hz))
 
     @contextmanager
@@ -122,10 +125,11 @@ class CameraStream:
         width, height = self._pinhole.width, self._pinhole.height
         with loan((height, width, 3), np.uint8) as image:
             true_ns = self.schedule.true_ns(shot.content)
+            self._seen = (
+                {} if shot.is_dark else self._camera.take(true_ns, shot.content, image).counts()
+            )
             if shot.is_dark:
                 image[:] = 0
-            else:
-                self._camera.take(true_ns, shot.content, image)
             yield CameraFrame(
                 stamp_ns=origin_ns + shot.stamp_ns,
                 encoding=self._encoding,
@@ -135,18 +139,16 @@ class CameraStream:
                 exposure_ns=self._camera.shutter_ns(true_ns),
             )
 
-    def seen(self, shot: Shot) -> Counts:
-        if shot.is_dark:
-            return {}
-        visible = self._camera.visibility(self.schedule.true_ns(shot.content))
-        rows = zip(visible.ids.tolist(), visible.shown_px.tolist(), visible.alone_px.tolist(), strict=True)
-        return {number: (shown, alone) for number, shown, alone in rows if alone}
+    def seen(self) -> Counts:
+        return self._seen
 
 
 class LidarStream:
     """Sweeps."""
 
-    def __init__(self, topic: str, options: SimLidar, world: World, calibration: Calibration) -> None:
+    def __init__(
+        self, topic: str, options: SimLidar, world: World, calibration: Calibration
+    ) -> None:
         place = calibration.base_from[options.frame or default_frame(topic)]
         period_ns = _period_ns(options.rate_hz)
         beams = BEAM_TABLES[options.beams]
@@ -166,7 +168,7 @@ class LidarStream:
                 stamp_ns=origin_ns + shot.stamp_ns, points=points, ring=sweep.ring[:count]
             )
 
-    def seen(self, shot: Shot) -> Counts:  # noqa: ARG002  (of the message just made)
+    def seen(self) -> Counts:
         ids, counts = np.unique(self.object_ids, return_counts=True)
         return {int(number): (int(n),) for number, n in zip(ids, counts, strict=True) if number}
 
@@ -174,7 +176,9 @@ class LidarStream:
 class AudioStream:
     """Chunks of sound."""
 
-    def __init__(self, topic: str, options: SimAudio, world: World, calibration: Calibration) -> None:
+    def __init__(
+        self, topic: str, options: SimAudio, world: World, calibration: Calibration
+    ) -> None:
         frame = options.frame or default_frame(topic)
         self._rate_hz = options.sample_rate_hz
         self._count = options.sample_rate_hz * options.chunk_ms // 1000
@@ -195,8 +199,8 @@ class AudioStream:
             first_sample=shot.number * self._count,
         )
 
-    def seen(self, shot: Shot) -> Counts:  # noqa: ARG002  (bearings are in the truth)
-        return {}
+    def seen(self) -> Counts:
+        return {}  # bearings are in the truth
 
 
 class GpsStream:
@@ -215,7 +219,7 @@ class GpsStream:
         else:
             yield self._gps.fix(self.schedule.true_ns(shot.content), stamp_ns, shot.content)
 
-    def seen(self, shot: Shot) -> Counts:  # noqa: ARG002  (a receiver sees no objects)
+    def seen(self) -> Counts:
         return {}
 
 
@@ -233,7 +237,9 @@ _STREAMS: dict[str, Any] = {
 }
 
 
-def open_stream(topic: str, options: SensorOptions, world: World, calibration: Calibration) -> Stream:
+def open_stream(
+    topic: str, options: SensorOptions, world: World, calibration: Calibration
+) -> Stream:
     """The simulated sensor of a topic."""
     stream: Stream = _STREAMS[topic.partition("/")[0]](topic, options, world, calibration)
     return stream

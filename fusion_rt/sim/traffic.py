@@ -11,7 +11,7 @@ import math
 import msgspec
 import numpy as np
 
-from fusion_rt.sim.route import Plan, Pose, Route
+from fusion_rt.sim.route import Pose, Route
 from fusion_rt.sim.streets import SIDEWALK_M, STOP_LINE_M, Link, Node, node_before
 
 STEP_S = 0.1
@@ -34,7 +34,9 @@ _FREE_M = 1e6
 class Vehicle:
     """One vehicle, as the model steps it."""
 
-    def __init__(self, route: Route, length_m: float, speed_mps: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, route: Route, length_m: float, speed_mps: float, rng: np.random.Generator
+    ) -> None:
         self.route = route
         self.length_m = length_m
         self.speed_mps = speed_mps
@@ -107,20 +109,20 @@ class Traffic:
         self._remember()
 
     def motion(self, number: int, t_s: float) -> Motion:
-        """Of one vehicle; times before 0 count as 0."""
-        step, share = self._reached(t_s)
+        """Of one vehicle; times before it comes into being count as that moment."""
         vehicle = self.vehicles[number]
-        if vehicle.siren_step is not None and step < vehicle.siren_step:
-            return Motion(Pose(0, 0, 0), 0.0, 0.0, is_present=False)
+        begins_s = (vehicle.siren_step or 0) * STEP_S
+        step, share = self._reached(max(t_s, begins_s))
         (s0, v0, y0), (_, v1, y1) = self._history[step][number], self._history[step + 1][number]
         into_s = share * STEP_S
         along_m = s0 + v0 * into_s + (v1 - v0) / STEP_S * into_s**2 / 2
         v_mps = v0 + (v1 - v0) * share
-        pose, shift_m = vehicle.route.pose(along_m), y0 + (y1 - y0) * share
+        shift_m = y0 + (y1 - y0) * share
+        pose, curvature = vehicle.route.pose_and_curvature(along_m)
         x_m = pose.x_m + shift_m * math.sin(pose.yaw_rad)
         y_m = pose.y_m - shift_m * math.cos(pose.yaw_rad)
-        curvature = vehicle.route.curvature(along_m)
-        return Motion(Pose(x_m, y_m, pose.yaw_rad), v_mps, v_mps * curvature, is_present=True)
+        is_present = vehicle.siren_step is None or t_s >= begins_s
+        return Motion(Pose(x_m, y_m, pose.yaw_rad), v_mps, v_mps * curvature, is_present)
 
     def crossing(self, number: int, t_s: float) -> tuple[float, float]:
         """A crosser's offset from the middle of its street, and its speed that way."""
@@ -149,7 +151,9 @@ class Traffic:
         lanes = self._lanes(ordinary)
         self._grant(ordinary, lanes, sirens)
         accelerations = {n: self._acceleration(n, lanes, sirens) for n in ordinary}
-        accelerations |= {n: self._rush(self.vehicles[n]) for n in present if n not in accelerations}
+        accelerations |= {
+            n: self._rush(self.vehicles[n]) for n in present if n not in accelerations
+        }
         for number, acceleration in accelerations.items():
             self._move(number, acceleration, sirens)
         self._walk(lanes, sirens)
@@ -171,7 +175,9 @@ class Traffic:
         pose = self.vehicles[number].route.pose(self.vehicles[number].along_m)
         return pose.x_m, pose.y_m
 
-    def _is_near(self, place: tuple[float, float], sirens: list[tuple[float, float]], range_m: float) -> bool:
+    def _is_near(
+        self, place: tuple[float, float], sirens: list[tuple[float, float]], range_m: float
+    ) -> bool:
         return any(math.dist(place, siren) < range_m for siren in sirens)
 
     def _lanes(self, numbers: list[int]) -> dict[Link, list[tuple[float, int]]]:
@@ -244,7 +250,9 @@ class Traffic:
     ) -> tuple[float, float]:
         """Gap to who is ahead, in this lane or the next, and their speed."""
         own_m = vehicle.before_stop_m
-        ahead = [(rest_m, n) for rest_m, n in lanes[vehicle.link()] if (rest_m, n) < (own_m, number)]
+        ahead = [
+            (rest_m, n) for rest_m, n in lanes[vehicle.link()] if (rest_m, n) < (own_m, number)
+        ]
         if ahead:
             rest_m, leader = ahead[-1]
             distance_m = own_m - rest_m

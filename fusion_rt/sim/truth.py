@@ -12,8 +12,8 @@ from fusion_rt.sim.audio import SimulatedArray
 from fusion_rt.sim.models import CLASSES, middles_m, models, sizes_m
 from fusion_rt.sim.world import Objects, World
 
-RANGE_M = 100.0
-"""Objects farther from the rig are left out."""
+RANGE_M = 130.0
+"""Objects farther from the rig are left out; no sensor reaches them."""
 _PIXELS_SEEN = 30
 _SHARE_SEEN = 0.15
 _POINTS_SEEN = 3
