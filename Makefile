@@ -3,7 +3,7 @@ SECONDS ?= 20
 
 BIN := .venv/bin
 READY := .venv/.ready
-CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.cu kernels/*.cuh)
+CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.cu kernels/*.cuh fusion_rt/sim/native/*)
 
 .PHONY: demo test setup lint types format docs bench package clean
 
@@ -19,7 +19,7 @@ setup: $(READY)  ## a virtual environment with everything; no network needed onc
 $(READY): pyproject.toml CMakeLists.txt $(CXX_SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "scikit-build-core>=1.0" "nanobind>=2.4" cmake ninja
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev,sim]"
 	touch $@
 
 lint: setup

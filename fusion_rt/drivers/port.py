@@ -12,12 +12,12 @@ names it says what to install; everybody else never notices.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy.typing as npt
 
-from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, Clock
 from fusion_rt.errors import MissingExtraError
 from fusion_rt.messages import Message
@@ -45,8 +45,8 @@ class DriverPort(msgspec.Struct, frozen=True):
     counters: Counter[str]
     session_start_ns: int = 0
     """Rig time at which the session started: the same for all its processes, whenever they do."""
-    calibration: Calibration | None = None
-    """Of the rig; None where there is none."""
+    calibration: Path | None = None
+    """The rig's, for drivers that need it; None where there is none."""
 
 
 RateHz = Annotated[float, msgspec.Meta(gt=0, le=1000, description="messages per second")]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
+from fusion_rt.calibration_file import load_calibration
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.drivers.port import (
     READ_DEADLINE_NS,
@@ -36,7 +37,7 @@ def simulated(options: Any, port: DriverPort) -> Generator[Message | None, None,
         way_out = "run it from a rig file"
         raise DriverError("sim", "expected a calibration, got none", way_out)
     world = World(scenario_named(options.scenario, options.seed), options.seed)
-    stream = open_stream(port.topic, options, world, port.calibration)
+    stream = open_stream(port.topic, options, world, load_calibration(port.calibration))
     loop_ns = round(world.scenario.loop_s * NS_PER_S)
     for origin_ns, shot in _shots(stream.schedule, port, loop_ns):
         with stream.message(shot, origin_ns, port.loan) as message:

@@ -1,9 +1,9 @@
 """The simulated microphone array: everything that sounds, when it arrives at each microphone.
 
-A source is a waveform of its own time. A microphone hears at time t what left the source at t - r/c,
-with r the distance between where the source was then and where the microphone is now: delay,
-attenuation and Doppler shift follow, exact to the fraction of a sample. Buildings in between take
-their share of the loudness. No echoes.
+A source is a waveform of its own time. A microphone hears at time t what left the source at
+t - r/c, with r the distance between where the source was then and where the microphone is now:
+delay, attenuation and Doppler shift follow, exact to the fraction of a sample. Buildings in between
+take their share of the loudness. No echoes.
 """
 
 import math
@@ -37,7 +37,7 @@ _ENGINES = 3
 _SIREN_HEIGHT_M = 2.4
 _ANCHOR_S = 0.04
 """Between two times of arrival that are worked out; in between they are interpolated."""
-_TAPS = 64
+_GUST_SAMPLES = 16
 _HARMONICS = 12
 _HORN_STEPS = 2048
 
@@ -83,8 +83,8 @@ class SimulatedArray:
         self._rate_hz = rate_hz
         seed, channels = world.seed, len(microphones_m)
         self._white = WhiteNoise((seed, 0xA0D, 1), channels)
+        self._wind = WhiteNoise((seed, 0xA0D, 2), channels)
         self._engine = _engine_table()
-        self._wind_filter = _low_pass(120.0, rate_hz)
 
     def samples(self, start_ns: int, first: int, count: int) -> Floats:
         """(count, channels), full scale 1: from `start_ns` on, where sample `first` is taken."""
@@ -189,12 +189,12 @@ class SimulatedArray:
         gains = np.array([self._gain(gap_m) for gap_m in gaps_m.mean(axis=1).tolist()])
         gains[self._world.city.is_hidden(sources, middles)] *= _BEHIND_HOUSES
         at = np.linspace(ears.times_s[0], ears.times_s[-1], count, endpoint=False)
-        gain = np.interp(at, ears.times_s, gains)
+        gain: Floats = np.interp(at, ears.times_s, gains)[:, None]
         channels = [wave(np.interp(at, ears.times_s, left)) for left in left_s.T]
-        return np.stack(channels, axis=1) * gain[:, None]
+        return np.asarray(np.stack(channels, axis=1) * gain, np.float64)
 
     def _left_s(self, place: Callable[[float], Floats], t_s: float, at_m: Floats) -> float:
-        """When the sound that is here at `t_s` left its source: a fixed point, as sources are slow."""
+        """When the sound that is here at `t_s` left its source."""
         left_s = t_s
         for _ in range(2):  # each leaves (speed / c) of the error before: 7 mm at 100 m
             left_s = t_s - math.dist(place(left_s), at_m) / SOUND_MPS
@@ -208,13 +208,19 @@ class SimulatedArray:
 
     def _noises(self, start_ns: int, first: int, count: int) -> Floats:
         """Wind, rain and the microphones' own noise: each hears its own."""
-        white = self._white.at(first - _TAPS, count + _TAPS)
+        white = self._white.at(first, count)
         rain_mm_h = self._world.scenario.weather.rain_mm_h
         own = _amplitude(_SILENCE_DB) + _amplitude(_RAIN_DB) * math.sqrt(rain_mm_h / 10)
         speed_mps = self._world.ego(start_ns).v_mps
         wind = _amplitude(_WIND_DB) * (speed_mps / 10) ** 2
-        low = np.stack([np.convolve(c, self._wind_filter, "valid") for c in white.T], axis=1)
-        return own * white[_TAPS:] + wind * low[1:]
+        return own * white + wind * self._gusts(first, count)
+
+    def _gusts(self, first: int, count: int) -> Floats:
+        """(count, channels): noise below some 500 Hz, drawn at a lower rate and interpolated."""
+        low, high = first // _GUST_SAMPLES, (first + count) // _GUST_SAMPLES + 2
+        drawn, at = self._wind.at(low, high - low), np.arange(low, high) * _GUST_SAMPLES
+        samples = np.arange(first, first + count)
+        return np.stack([np.interp(samples, at, channel) for channel in drawn.T], axis=1)
 
 
 def _amplitude(level_db: float) -> float:
@@ -265,7 +271,7 @@ def _horn_table() -> Floats:
 
 @cache
 def _engine_table() -> Floats:
-    """A power of two and one more, eight seconds at 16 kHz, endless: noise that falls with frequency, and firing at 60 Hz."""
+    """Noise that falls with frequency, and firing at 60 Hz; its last value is its first again."""
     rng, count = np.random.default_rng(0xE61E), 1 << 17
     spectrum = np.fft.rfft(rng.standard_normal(count))
     spectrum /= np.sqrt(1 + (np.arange(len(spectrum)) / (len(spectrum) * 0.06)) ** 2)
@@ -274,10 +280,3 @@ def _engine_table() -> Floats:
     firing = np.sin(math.tau * turns) + 0.5 * np.sin(math.tau * 2 * turns + 1)
     table = 0.8 * rumble / rumble.std() + 0.5 * firing
     return np.append(table, table[0])
-
-
-def _low_pass(cutoff_hz: float, rate_hz: int) -> Floats:
-    """(_TAPS,) of a windowed-sinc filter whose output has variance 1 for white noise."""
-    n = np.arange(_TAPS) - (_TAPS - 1) / 2
-    taps = np.sinc(2 * cutoff_hz / rate_hz * n) * np.hamming(_TAPS)
-    return np.asarray(taps / math.sqrt(float(taps @ taps)))

@@ -44,7 +44,7 @@ BEAM_TABLES: dict[str, BeamTable] = {
 
 
 def directions(table: BeamTable, columns: int) -> npt.NDArray[np.float32]:
-    """(columns, beams, 3): unit vectors, x forward, y left, z up; clockwise from straight behind."""
+    """(columns, beams, 3): unit vectors, x forward, y left, z up; clockwise from the rear."""
     turned = (np.arange(columns) + 0.5) * (2 * np.pi / columns)
     azimuth, elevation = np.pi - turned[:, None], np.radians(table.elevations_deg)[None, :]
     parts = (

@@ -1,4 +1,4 @@
-"""Writes and reads a simulated drive as a folder of plain files; `docs/simulator.md` has the layout."""
+"""Writes and reads a simulated drive as a folder of plain files (docs/simulator.md)."""
 
 import wave
 from collections.abc import Iterator
@@ -161,7 +161,9 @@ class DatasetWriter:
     def _write_audio(self, name: str, chunk: AudioChunk) -> dict[str, Any]:
         frames, channels = chunk.samples.shape
         if name not in self._recordings:
-            recording = self._open.enter_context(wave.open(str(self._folder / f"{name}.wav"), "wb"))
+            path = self._folder / f"{name}.wav"
+            recording = wave.open(str(path), "wb")  # noqa: SIM115  (the next line)
+            self._open.enter_context(recording)
             recording.setnchannels(channels)
             recording.setsampwidth(chunk.samples.itemsize)
             recording.setframerate(chunk.rate_hz)

@@ -1,4 +1,4 @@
-"""A whole simulated drive, message by message in the order they leave, as fast as it can be made."""
+"""A whole simulated drive, message by message in the order they leave, as fast as may be."""
 
 import hashlib
 import heapq

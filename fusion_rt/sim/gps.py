@@ -61,9 +61,9 @@ class SimulatedGps:
 
     def fix(self, t_ns: int, stamp_ns: int, number: int) -> GpsFix:
         """The solution for `t_ns`, which is the `number`-th; `stamp_ns` is what its clock says."""
-        if self._is_blind(t_ns):
-            return no_fix(stamp_ns)
         error, place_m = self.error(t_ns, number), self.antenna_m(t_ns)
+        if error.open_sky < _NO_FIX_SKY or self._is_in_tunnel(t_ns):
+            return no_fix(stamp_ns)
         latitude_deg, longitude_deg = self.geodetic(*(place_m + error.enu_m)[:2])
         velocity = self._velocity(t_ns) + self._noise.at(number, 1)[0, 3:] * _SPEED_NOISE_MPS
         sky = error.open_sky
@@ -93,8 +93,8 @@ class SimulatedGps:
 
     def open_sky(self, t_ns: int) -> float:
         """Share of the ways to satellites at middle elevations that no building blocks."""
-        ends = self.antenna_m(t_ns) + self._sky_m
-        hidden = self._world.city.is_hidden(self.antenna_m(t_ns)[None], ends)
+        antenna_m = self.antenna_m(t_ns)
+        hidden = self._world.city.is_hidden(antenna_m[None], antenna_m + self._sky_m)
         return 1 - float(hidden.mean())
 
     def antenna_m(self, t_ns: int) -> Floats:
@@ -102,7 +102,7 @@ class SimulatedGps:
         return self._world.ego(t_ns).city_from_base.apply(self._antenna_m)
 
     def geodetic(self, east_m: float, north_m: float) -> tuple[float, float]:
-        """Latitude and longitude of a place in the city; a plane that touches WGS84 at its origin."""
+        """Latitude and longitude of a place in the city, a plane that touches WGS84."""
         latitude = math.radians(self._gps.latitude_deg)
         bend = 1 - _ECCENTRICITY2 * math.sin(latitude) ** 2
         meridian_m = _EQUATOR_M * (1 - _ECCENTRICITY2) / bend**1.5
@@ -110,14 +110,14 @@ class SimulatedGps:
         north_deg, east_deg = math.degrees(north_m / meridian_m), math.degrees(east_m / parallel_m)
         return self._gps.latitude_deg + north_deg, self._gps.longitude_deg + east_deg
 
-    def _is_blind(self, t_ns: int) -> bool:
-        """In a tunnel, just out of one, or where hardly any sky is left."""
+    def _is_in_tunnel(self, t_ns: int) -> bool:
+        """Or just out of one."""
         city, back_ns = self._world.city, round(self._gps.reacquire_s * NS_PER_S)
         for ago_ns in (0, back_ns // 2, back_ns):
             pose = self._world.ego(max(0, t_ns - ago_ns)).pose
             if city.is_in_tunnel(pose.x_m, pose.y_m):
                 return True
-        return self.open_sky(t_ns) < _NO_FIX_SKY
+        return False
 
     def _velocity(self, t_ns: int) -> Floats:
         """(3,) of the antenna: it swings about the rear axle."""

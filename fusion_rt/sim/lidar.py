@@ -217,7 +217,7 @@ class SimulatedLidar:
         return np.stack([east + cos * x - sin * y, north + sin * x + cos * y, z], axis=-1)
 
     def _seen_from(self, turn: _Turn, column: int, corners: Floats) -> tuple[Floats, Floats]:
-        """Azimuth and elevation of places (N, 8, 3) in the city, in axes of `base` about the device."""
+        """Azimuth and elevation of places (N, 8, 3), in axes of `base` about the device."""
         x, y, z = np.moveaxis(corners - turn.origins[column], -1, 0)
         cos, sin = turn.cos[column], turn.sin[column]
         ahead, left = cos * x + sin * y, cos * y - sin * x

@@ -49,8 +49,8 @@ def air_of(scenario: Scenario) -> Air:
     clear = 1 - 0.97 * cloud
     sun = (clear, clear * (0.95 - 0.25 * low), clear * (0.88 - 0.5 * low))
     day = 0.35 + 0.65 * math.sin(up)
-    zenith = _mixed((0.16 * day, 0.26 * day, 0.48 * day), (0.38 * day,) * 3, cloud)
-    horizon = _mixed((0.48 * day, 0.55 * day, 0.62 * day), (0.46 * day,) * 3, cloud)
+    zenith = _mixed((0.09 * day, 0.15 * day, 0.30 * day), (0.38 * day,) * 3, cloud)
+    horizon = _mixed((0.50 * day, 0.58 * day, 0.66 * day), (0.46 * day,) * 3, cloud)
     outside = 0.55 * sun[1] * math.sin(up) + 0.9 * zenith[1]
     return Air(to_sun, sun, zenith, horizon, tuple(0.9 * c for c in horizon), outside)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Noise that is a function of an index, so that any process can start anywhere and draw the same."""
+"""Noise that is a function of an index: any process can start anywhere and draw the same."""
 
 import math
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """One picture of a moment of a simulated drive: what the camera, LiDAR, microphones and GPS say.
 
-The boxes drawn are those of the ground truth, projected through the rig's calibration: where they do
-not sit on the objects, something is wrong.
+The boxes drawn are those of the ground truth, projected through the rig's calibration: where they
+do not sit on the objects, something is wrong.
 """
 
 from pathlib import Path

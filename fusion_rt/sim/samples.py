@@ -1,4 +1,4 @@
-"""Training samples straight from memory: one moment, all four sensors at reduced size, and the truth.
+"""Training samples straight from memory: a moment, all four sensors at reduced size, the truth.
 
 Worlds are used one after another; each gives some moments of one drive, in the order of time.
 """
@@ -33,8 +33,8 @@ class SampleSize(msgspec.Struct, frozen=True, kw_only=True):
     columns: int = 512
     audio_samples: int = 8192
     audio_rate_hz: int = 16_000
-    per_world: int = 30
-    spacing_s: float = 0.8
+    per_world: int = 40
+    spacing_s: float = 0.6
     first_s: float = 1.0
 
 

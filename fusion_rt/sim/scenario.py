@@ -190,7 +190,7 @@ class Scenario(_Part, frozen=True, kw_only=True):
 
 
 def load_scenario(name: str) -> Scenario:
-    """A scenario file, or one that comes along by name; raises ConfigErrors with all that is wrong."""
+    """A scenario file, or a shipped one by name; raises ConfigErrors with all that is wrong."""
     file = read_yaml(_find(name))
     problems = Problems(file)
     scenario = checked(file.tree, Scenario, (), problems)

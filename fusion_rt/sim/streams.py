@@ -98,7 +98,7 @@ class Stream(Protocol):
     schedule: Schedule
 
     def message(self, shot: Shot, origin_ns: int, loan: Loan) -> AbstractContextManager[Message]:
-        """The message of a shot; its arrays live as long as the context. Stamps count from origin."""
+        """The message of a shot, stamps counted from origin; arrays live as long as the context."""
         ...
 
     def seen(self) -> Counts:

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 def free_field(pattern: str = "wail", seed: int = 3, **traffic: int) -> World:
     """No houses; an ambulance, and nobody else unless told."""
-    siren = Siren(start_s=1, route="behind", pattern=pattern, distance_m=80)  # type: ignore[arg-type]
+    siren = Siren(start_s=1, route="behind", pattern=pattern, distance_m=80)  # type: ignore
     nobody = {"cars": 0, "trucks": 0, "pedestrians": 0, "crossers": 0, "cyclists": 0}
     scenario = msgspec.structs.replace(
         load_scenario("siren_behind"),
@@ -34,7 +34,7 @@ def array_of(world: World, calibration: Calibration) -> SimulatedArray:
 
 
 def gcc_phat_bearing(samples: Floats, microphones_m: Floats) -> float:
-    """The direction in the plane whose delays suit all pairs best. Plain GCC-PHAT, 1 degree steps."""
+    """The direction in the plane whose delays suit all pairs best. Plain GCC-PHAT."""
     size, finer = 2 * len(samples), 16
     spectra = np.fft.rfft(samples - samples.mean(axis=0), size, axis=0)
     bearings = np.radians(np.arange(-180, 180))

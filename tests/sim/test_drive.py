@@ -148,7 +148,7 @@ def test_a_wrong_scenario_is_refused_in_one_line() -> None:
 
 def test_a_rig_without_simulated_sensors_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match='sensors."camera/front": expected the driver sim, got synth'
+        ConfigError, match=r'sensors\."camera/front": expected the driver sim, got synth'
     ):
         Drive(load_rig(find_rig("demo")), load_scenario("urban_day"), 1)
 

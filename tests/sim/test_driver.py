@@ -2,6 +2,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, SettableClock
 from fusion_rt.drivers.port import DriverPort
 from fusion_rt.drivers.registry import find_driver
@@ -32,7 +32,7 @@ def lend(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[npt.NDArray[A
 
 
 def take(
-    kind: str, calibration: Calibration | None, count: int, after_s: float = 0, **options: Any
+    kind: str, calibration: Path | None, count: int, after_s: float = 0, **options: Any
 ) -> tuple[list[Message | None], list[int], Counter[str]]:
     """Messages of a driver opened so long after the session started, and when each came."""
     clock = SettableClock(START_NS + round(after_s * NS_PER_S))
@@ -42,6 +42,11 @@ def take(
     with driver.open(entry, port) as messages:
         taken = [(message, clock.now_ns()) for message in itertools.islice(messages, count)]
     return [message for message, _ in taken], [now_ns for _, now_ns in taken], port.counters
+
+
+@pytest.fixture
+def calibration() -> Path:
+    return Path(__file__).parents[2] / "calibration" / "rigs" / "demo.calibration.yaml"
 
 
 def content(message: Message | None) -> bytes:
@@ -56,7 +61,7 @@ def content(message: Message | None) -> bytes:
 
 @pytest.mark.parametrize("kind", TOPICS)
 def test_every_message_is_valid_and_comes_after_it_was_measured(
-    kind: str, calibration: Calibration
+    kind: str, calibration: Path
 ) -> None:
     messages, times, counters = take(kind, calibration, 5)
     assert [message and message.problem() for message in messages] == [None] * 5
@@ -67,7 +72,7 @@ def test_every_message_is_valid_and_comes_after_it_was_measured(
 
 
 @pytest.mark.parametrize("kind", TOPICS)
-def test_rates_are_those_of_the_kind(kind: str, calibration: Calibration) -> None:
+def test_rates_are_those_of_the_kind(kind: str, calibration: Path) -> None:
     count = round(KINDS[kind].rate_hz / 2) + 1
     messages, _, _ = take(kind, calibration, count)
     stamps = [message.stamp_ns for message in messages if message is not None]
@@ -76,9 +81,7 @@ def test_rates_are_those_of_the_kind(kind: str, calibration: Calibration) -> Non
 
 
 @pytest.mark.parametrize("kind", TOPICS)
-def test_a_driver_started_again_carries_on_in_the_same_world(
-    kind: str, calibration: Calibration
-) -> None:
+def test_a_driver_started_again_carries_on_in_the_same_world(kind: str, calibration: Path) -> None:
     from_start, _, _ = take(kind, calibration, round(KINDS[kind].rate_hz))
     (again, *_), _, _ = take(kind, calibration, 1, after_s=0.5)
     assert again is not None
@@ -87,25 +90,23 @@ def test_a_driver_started_again_carries_on_in_the_same_world(
     assert content(same[0]) == content(again)
 
 
-def test_the_drive_begins_anew_after_its_loop(calibration: Calibration) -> None:
+def test_the_drive_begins_anew_after_its_loop(calibration: Path) -> None:
     loop_ns = 600 * NS_PER_S
     (first, *_), _, _ = take("gps", calibration, 3)
     (again, *_), _, _ = take("gps", calibration, 3, after_s=600)
     assert first is not None
     assert again is not None
     assert again.stamp_ns - first.stamp_ns == loop_ns
-    assert msgspec.structs.replace(again, stamp_ns=first.stamp_ns) == first or content(
-        msgspec.structs.replace(again, stamp_ns=first.stamp_ns)
-    ) == content(first)
+    assert content(msgspec.structs.replace(again, stamp_ns=first.stamp_ns)) == content(first)
 
 
-def test_a_slow_sensor_comes_up_for_air_at_the_read_deadline(calibration: Calibration) -> None:
+def test_a_slow_sensor_comes_up_for_air_at_the_read_deadline(calibration: Path) -> None:
     messages, _, _ = take("gps", calibration, 6, rate_hz=0.5)
     assert [message is None for message in messages[:3]] == [True, True, True]
     assert any(message is not None for message in messages)
 
 
-def test_a_driver_held_up_skips_what_is_past(calibration: Calibration) -> None:
+def test_a_driver_held_up_skips_what_is_past(calibration: Path) -> None:
     clock = SettableClock(START_NS)
     port = DriverPort("gps/main", clock, lend, Counter(), START_NS, calibration)
     driver = find_driver("sim", "gps")

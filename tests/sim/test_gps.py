@@ -24,7 +24,7 @@ def open_world(seed: int, gps: Gps) -> World:
     return World(scenario, seed)
 
 
-def test_open_sky_errors_follow_their_stated_model(calibration: Calibration) -> None:
+def test_open_sky_errors_follow_their_stated_model() -> None:
     """Standard deviation over seeds, and how fast the drift forgets itself."""
     gps = Gps(drift_m=1.5, drift_time_s=5, noise_m=0.3, multipath_m=0)
     now, later = [], []

@@ -107,6 +107,6 @@ def test_houses_hide_what_is_behind_them(urban: World) -> None:
         np.array([[x0 - 1, (y0 + y1) / 2, 1.0]]),
         np.array([[x1 + 1, (y0 + y1) / 2, 1.0]]),
     )
-    above = behind + (0, 0, 3 * height)
+    above = behind + np.array([0, 0, 3 * height])
     assert urban.city.is_hidden(before, behind)[0]
-    assert not urban.city.is_hidden(above, behind + (0, 0, 2 * height))[0]
+    assert not urban.city.is_hidden(above, behind + np.array([0, 0, 2 * height]))[0]

@@ -1,5 +1,5 @@
-// Python bindings of the simulator's camera and street plan. Private: fusion_rt/sim/camera.py is the
-// typed door.
+// Python bindings of the simulator's camera and street plan. Private: fusion_rt/sim/camera.py is
+// the typed door.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
@@ -65,7 +65,8 @@ int add_mesh(Camera& camera, Rows3 vertices, Array<int32_t, nb::shape<-1, 3>> tr
              Array<uint8_t, nb::ndim<1>> textures, Rows3 colours) {
   const size_t count = triangles.shape(0);
   if (textures.shape(0) != count || colours.shape(0) != count || count > 0xFFFF)
-    throw std::invalid_argument("mesh: expected a texture and a colour for each of <= 65535 triangles");
+    throw std::invalid_argument(
+        "mesh: expected a texture and a colour for each of <= 65535 triangles");
   Mesh mesh;
   mesh.vertices = vectors(vertices);
   mesh.colours = vectors(colours);
@@ -82,7 +83,8 @@ int add_mesh(Camera& camera, Rows3 vertices, Array<int32_t, nb::shape<-1, 3>> tr
 void draw(Camera& camera, const Scene& scene, const Instances& instances,
           Output<int64_t, nb::shape<-1, 2>> pixels) {
   const std::vector<Instance> resolved = instances.resolved(camera);
-  if (pixels.shape(0) != resolved.size()) throw std::invalid_argument("pixels: one row per instance");
+  if (pixels.shape(0) != resolved.size())
+    throw std::invalid_argument("pixels: one row per instance");
   const Visibility seen = camera.draw(scene, resolved);
   for (size_t i = 0; i < resolved.size(); ++i) {
     pixels(i, 0) = seen.shown[i];
@@ -108,7 +110,8 @@ void develop(const LensMap& map, const Camera& camera, const Scene& scene, Rows3
              Output<uint8_t, nb::shape<-1, -1, 3>> image) {
   check_size(map, image.shape(0) * image.shape(1));
   std::vector<Drop> water;
-  for (size_t i = 0; i < drops.shape(0); ++i) water.push_back({drops(i, 0), drops(i, 1), drops(i, 2)});
+  for (size_t i = 0; i < drops.shape(0); ++i)
+    water.push_back({drops(i, 0), drops(i, 1), drops(i, 2)});
   map.develop(camera.codes(), water, scene.grain, scene.noise, is_bgr, image.data());
 }
 
@@ -130,7 +133,7 @@ void ground(Array<float, nb::ndim<1>> x, Array<float, nb::ndim<1>> y, float bloc
 }
 
 // Properties of a scene that are triples in Python and vectors here.
-template <Vec3 Scene::*Field>
+template <Vec3 Scene::* Field>
 void def_vector(nb::class_<Scene>& scene, const char* name) {
   scene.def_prop_rw(
       name, [](const Scene& s) { return Triple{(s.*Field).x, (s.*Field).y, (s.*Field).z}; },

@@ -56,7 +56,8 @@ class Camera {
       const Mesh& mesh = *instance.mesh;
       corners.resize(mesh.vertices.size());
       for (size_t v = 0; v < corners.size(); ++v)
-        corners[v] = scene.camera_from_city.apply(instance.city_from_object.apply(mesh.vertices[v]));
+        corners[v] =
+            scene.camera_from_city.apply(instance.city_from_object.apply(mesh.vertices[v]));
       for (size_t t = 0; t < mesh.triangles.size(); ++t) {
         const auto& c = mesh.triangles[t];
         const std::array<Vec3, 3> triangle{corners[c[0]], corners[c[1]], corners[c[2]]};

@@ -54,8 +54,10 @@ inline void blur(const std::vector<Light4>& from, const std::vector<Shift>& shif
 inline void add_glow(std::vector<Light4>& image, int width, int height, float u, float v,
                      float radius, Vec3 colour) {
   const int reach = static_cast<int>(radius * 4) + 1;
-  const int x0 = std::max(0, static_cast<int>(u) - reach), x1 = std::min(width - 1, static_cast<int>(u) + reach);
-  const int y0 = std::max(0, static_cast<int>(v) - reach), y1 = std::min(height - 1, static_cast<int>(v) + reach);
+  const int x0 = std::max(0, static_cast<int>(u) - reach),
+            x1 = std::min(width - 1, static_cast<int>(u) + reach);
+  const int y0 = std::max(0, static_cast<int>(v) - reach),
+            y1 = std::min(height - 1, static_cast<int>(v) + reach);
   for (int y = y0; y <= y1; ++y)
     for (int x = x0; x <= x1; ++x) {
       const float d = ((x - u) * (x - u) + (y - v) * (y - v)) / (radius * radius);
@@ -135,11 +137,13 @@ class LensMap {
       const Grain* grain = &grain_[start];
       uint8_t* row = to + static_cast<size_t>(y) * width_ * 3;
       for (int x = 0; x < width_ - 1; ++x) {
-        const std::array<uint8_t, 4> pixel = sample(image.data(), taps[x], grain[x], amplitude, is_bgr);
+        const std::array<uint8_t, 4> pixel =
+            sample(image.data(), taps[x], grain[x], amplitude, is_bgr);
         std::memcpy(row + 3 * x, pixel.data(), 4);  // one byte too many: the next pixel covers it
       }
       const int last = width_ - 1;
-      const std::array<uint8_t, 4> pixel = sample(image.data(), taps[last], grain[last], amplitude, is_bgr);
+      const std::array<uint8_t, 4> pixel =
+          sample(image.data(), taps[last], grain[last], amplitude, is_bgr);
       std::memcpy(row + 3 * last, pixel.data(), 3);
     }
     for (const Drop& drop : drops) refract(image, drop, is_bgr ? 2 : 0, to);
@@ -196,7 +200,8 @@ class LensMap {
         const Pixel16& near = image[tap.index + k % 2 + k / 2 * source_width_];
         sum += static_cast<uint32_t>(near[is_bgr ? 2 - c : c]) * tap.weights[k] >> 16;
       }
-      const int noisy = std::clamp(static_cast<int>(sum >> 1) + grain[c] * amplitude, -32768, 32767);
+      const int noisy =
+          std::clamp(static_cast<int>(sum >> 1) + grain[c] * amplitude, -32768, 32767);
       pixel[c] = static_cast<uint8_t>(std::clamp(noisy >> 7, 0, 255));
     }
     return pixel;
@@ -211,7 +216,8 @@ class LensMap {
         const int x = static_cast<int>(drop.x) + dx, y = static_cast<int>(drop.y) + dy;
         const float r = std::sqrt(static_cast<float>(dx * dx + dy * dy)) / drop.radius;
         if (r >= 1 || x < 0 || x >= width_ || y < 0 || y >= height_) continue;
-        const int from_x = std::clamp(x - dx * 5, 0, width_ - 1), from_y = std::clamp(y - dy * 5, 0, height_ - 1);
+        const int from_x = std::clamp(x - dx * 5, 0, width_ - 1),
+                  from_y = std::clamp(y - dy * 5, 0, height_ - 1);
         const Pixel16& seen = image[taps_[static_cast<size_t>(from_y) * width_ + from_x].index];
         const float opacity = std::min(1.0f, (1 - r) * 4), rim = 1 - 0.5f * r * r * r;
         uint8_t* pixel = to + (static_cast<size_t>(y) * width_ + x) * 3;

@@ -52,7 +52,7 @@ inline Ground ground_at(float x, float y, const StreetPlan& plan) {
   const float nearest = std::min(ax, ay);
   if (nearest < kKerb) {
     bool marked = false;
-    if (ay >= kKerb) marked = is_marked(dx, -dy, y, plan);  // a street along y
+    if (ay >= kKerb) marked = is_marked(dx, -dy, y, plan);   // a street along y
     if (ax >= kKerb) marked = is_marked(-dy, -dx, x, plan);  // a street along x
     return marked ? Ground::kMarking : Ground::kAsphalt;
   }

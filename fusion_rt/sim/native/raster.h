@@ -1,4 +1,5 @@
-// Draws triangles into a depth buffer that knows which object, and which triangle, each pixel shows.
+// Draws triangles into a depth buffer that knows which object, and which triangle, each pixel
+// shows.
 #pragma once
 
 #include <algorithm>
@@ -58,11 +59,7 @@ constexpr uint32_t kNobody = 0xFFFFFFFF;  // sky or ground
 class Raster {
  public:
   explicit Raster(const Lens& lens)
-      : lens(lens),
-        inverse_depth(size()),
-        owner(size(), kNobody),
-        shadow(size()),
-        stamp_(size()) {}
+      : lens(lens), inverse_depth(size()), owner(size(), kNobody), shadow(size()), stamp_(size()) {}
 
   size_t size() const { return static_cast<size_t>(lens.width) * lens.height; }
 
@@ -143,10 +140,12 @@ class Raster {
   // Calls visit(row's first pixel, first x, last x, inverse depth there, its step) for each row.
   template <typename Visit>
   void for_each_row(const Flat& t, Visit visit) const {
-    const double low = std::min({t[0].y, t[1].y, t[2].y}), high = std::max({t[0].y, t[1].y, t[2].y});
+    const double low = std::min({t[0].y, t[1].y, t[2].y}),
+                 high = std::max({t[0].y, t[1].y, t[2].y});
     const int first = std::max(0, static_cast<int>(std::ceil(std::max(low, -1.0))));
     const int last = static_cast<int>(std::floor(std::min(high, lens.height - 1.0)));
-    const double area = (t[1].x - t[0].x) * (t[2].y - t[0].y) - (t[2].x - t[0].x) * (t[1].y - t[0].y);
+    const double area =
+        (t[1].x - t[0].x) * (t[2].y - t[0].y) - (t[2].x - t[0].x) * (t[1].y - t[0].y);
     const double z1 = t[1].inverse_z - t[0].inverse_z, z2 = t[2].inverse_z - t[0].inverse_z;
     const double step_x = (z1 * (t[2].y - t[0].y) - z2 * (t[1].y - t[0].y)) / area;
     const double step_y = (z2 * (t[1].x - t[0].x) - z1 * (t[2].x - t[0].x)) / area;

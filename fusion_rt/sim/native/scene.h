@@ -11,7 +11,16 @@ namespace fusion_rt::sim {
 
 // Numbers of fusion_rt/sim/materials.py: Texture.
 enum Texture : uint8_t {
-  kPlain, kPaint, kGlass, kFacade, kFoliage, kHeadLamp, kTailLamp, kStreetLamp, kBeacon, kCloth
+  kPlain,
+  kPaint,
+  kGlass,
+  kFacade,
+  kFoliage,
+  kHeadLamp,
+  kTailLamp,
+  kStreetLamp,
+  kBeacon,
+  kCloth
 };
 
 struct Mesh {
@@ -25,9 +34,9 @@ struct Mesh {
 struct Instance {
   const Mesh* mesh;
   Transform city_from_object;
-  Vec3 colour;      // of paint and cloth
-  Vec3 velocity;    // m/s, city frame
-  float yaw_rate;   // rad/s
+  Vec3 colour;     // of paint and cloth
+  Vec3 velocity;   // m/s, city frame
+  float yaw_rate;  // rad/s
   bool casts_shadow, is_counted, is_sunlit, has_beacon_lit;
 
   bool is_moving() const { return dot(velocity, velocity) > 0 || yaw_rate != 0; }

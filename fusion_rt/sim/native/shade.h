@@ -42,8 +42,7 @@ class NoiseTile {
       for (int x = 0; x < kSide; ++x) {
         float sum = 0;
         for (int dy = 0; dy < 2; ++dy)
-          for (int dx = 0; dx < 2; ++dx)
-            sum += raw[((y + dy) % kSide) * kSide + (x + dx) % kSide];
+          for (int dx = 0; dx < 2; ++dx) sum += raw[((y + dy) % kSide) * kSide + (x + dx) % kSide];
         values_[y * kSide + x] = sum / 4;
       }
   }
@@ -121,7 +120,8 @@ class Shader {
       const int kind = static_cast<int>(ground_at(at.x + way.x * k, at.y + way.y * k, scene_.plan));
       colour = colour + ground_[kind];
     }
-    const float grain = 0.30f * noise().at(at.x * 14, at.y * 14) + 0.5f * noise().smooth(at.x * 0.7f, at.y * 0.7f);
+    const float grain =
+        0.30f * noise().at(at.x * 14, at.y * 14) + 0.5f * noise().smooth(at.x * 0.7f, at.y * 0.7f);
     colour = colour * ((0.6f + grain) / samples);
     Vec3 light = colour * lit(at, {0, 0, 1}, in_shadow ? shadowed_ground_ : lit_ground_);
     if (scene_.wetness > 0) {
@@ -178,7 +178,8 @@ class Shader {
   // Of sky and sun, where nothing else matters.
   Vec3 daylight(Vec3 normal, float sun_share) const {
     const float up = 0.5f + 0.5f * normal.z;
-    return scene_.zenith * (0.35f + 0.65f * up) + scene_.horizon * (0.25f * (1 - normal.z * normal.z)) +
+    return scene_.zenith * (0.35f + 0.65f * up) +
+           scene_.horizon * (0.25f * (1 - normal.z * normal.z)) +
            scene_.sun * (std::max(0.0f, dot(normal, scene_.to_sun)) * sun_share);
   }
 
@@ -190,8 +191,7 @@ class Shader {
       light = Vec3{0.10f, 0.085f, 0.06f} * (0.8f + 0.2f * normal.z);
     else if (scene_.lamps > 0)
       light = light + Vec3{1, 0.78f, 0.5f} * (lamp_light(at, normal) * scene_.lamps);
-    if (scene_.head_lamp_power > 0)
-      light = light + Vec3{1, 0.97f, 0.9f} * head_light(at, normal);
+    if (scene_.head_lamp_power > 0) light = light + Vec3{1, 0.97f, 0.9f} * head_light(at, normal);
     return light;
   }
 
@@ -208,7 +208,8 @@ class Shader {
 
   // Street lamps stand in a lattice that repeats with every block (fusion_rt/sim/city.py).
   float lamp_light(Vec3 at, Vec3 normal) const {
-    const float dx = offset_from_street(at.x, scene_.plan), dy = offset_from_street(at.y, scene_.plan);
+    const float dx = offset_from_street(at.x, scene_.plan),
+                dy = offset_from_street(at.y, scene_.plan);
     float sum = 0;
     if (std::fabs(dy) < 14) sum += lamps_along(at.x, dx, dy, at.z, {1, 0}, normal, 1);
     if (std::fabs(dx) < 14) sum += lamps_along(at.y, dy, dx, at.z, {0, 1}, normal, -1);
@@ -237,7 +238,8 @@ class Shader {
     const float once = 1 - facing, twice = once * once;
     const float fresnel = least + (1 - least) * 0.6f * twice * twice * once;
     const Vec3 mirrored = seen + normal * (2 * facing);
-    const Vec3 around = mirrored.z > 0.1f ? sky(mirrored) : (scene_.horizon + scene_.zenith) * 0.12f;
+    const Vec3 around =
+        mirrored.z > 0.1f ? sky(mirrored) : (scene_.horizon + scene_.zenith) * 0.12f;
     return colour * light + around * fresnel;
   }
 
@@ -246,9 +248,11 @@ class Shader {
     const float u = along - floored(along), v = up - floored(up);
     const bool is_window = u > 0.26f && u < 0.74f && v > 0.30f && v < 0.80f;
     if (!is_window) return colour * light * (0.85f + 0.3f * noise().at(along * 20, up * 40));
-    const uint32_t pane = hash32(static_cast<int>(floored(along)) + (std::fabs(normal.x) > 0.5f ? 4096 : 0),
-                                 static_cast<int>(floored(up)));
-    const Vec3 glass = scene_.horizon * (0.10f + 0.15f * share(pane)) + Vec3{0.01f, 0.01f, 0.012f} * light;
+    const uint32_t pane =
+        hash32(static_cast<int>(floored(along)) + (std::fabs(normal.x) > 0.5f ? 4096 : 0),
+               static_cast<int>(floored(up)));
+    const Vec3 glass =
+        scene_.horizon * (0.10f + 0.15f * share(pane)) + Vec3{0.01f, 0.01f, 0.012f} * light;
     if (scene_.lamps <= 0 || share(pane) > 0.3f) return glass;
     return glass + Vec3{1, 0.75f, 0.4f} * (0.04f + 0.10f * share(hash32(pane)));
   }
