@@ -148,7 +148,7 @@ def test_the_supervisor_has_defaults_and_gives_nanoseconds() -> None:
         (
             "lidar/top: {driver: sintetic}",
             'sensors."lidar/top".driver: driver "sintetic": expected a driver of lidar, found none '
-            'of that name; did you mean "synthetic"? known: synthetic',
+            'of that name; did you mean "synthetic"? known: sim, synthetic',
         ),
         ("lidar/top: synthetic", 'sensors."lidar/top": expected a mapping, got "synthetic"'),
         (

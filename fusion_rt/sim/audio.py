@@ -126,12 +126,12 @@ class SimulatedArray:
         anchors = max(2, math.ceil(lasts_s / _ANCHOR_S) + 1)
         times_s = start_s + np.linspace(0, lasts_s, anchors)
         egos = [self._world.ego(round(t_s * NS_PER_S)) for t_s in times_s.tolist()]
-        places = [ego.city_from_base.apply(self._microphones_m) for ego in egos]
+        places = [ego.in_city(self._microphones_m) for ego in egos]
         return _Ears(times_s, np.stack(places))
 
     def _array_m(self, t_ns: int) -> Floats:
         middle = self._microphones_m.mean(axis=0)
-        return self._world.ego(t_ns).city_from_base.apply(middle)
+        return self._world.ego(t_ns).in_city(middle)
 
     def _engines(self, t_ns: int) -> list[tuple[int, Motion]]:
         """The ego's engine, and the nearest others."""

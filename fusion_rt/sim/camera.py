@@ -243,7 +243,7 @@ class SimulatedCamera:
         """(N, 7): place, colour and radius of each light that dazzles."""
         wide_px = self._drawing.width
         rows: list[list[float]] = []
-        eye = view.ego.city_from_base.apply(self._base_from_camera.translation_m)
+        eye = view.ego.in_city(self._base_from_camera.translation_m)
         if self._scene.shadow > 0:
             sun = eye + 900.0 * np.array(self._air.to_sun)
             rows.append(

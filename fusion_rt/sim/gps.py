@@ -99,7 +99,7 @@ class SimulatedGps:
 
     def antenna_m(self, t_ns: int) -> Floats:
         """(3,), city frame."""
-        return self._world.ego(t_ns).city_from_base.apply(self._antenna_m)
+        return self._world.ego(t_ns).in_city(self._antenna_m)
 
     def geodetic(self, east_m: float, north_m: float) -> tuple[float, float]:
         """Latitude and longitude of a place in the city, a plane that touches WGS84."""

@@ -75,6 +75,13 @@ class EgoState(msgspec.Struct, frozen=True):
     yaw_rate: float
     """rad/s"""
 
+    def in_city(self, points_base: Floats) -> Floats:
+        """(..., 3): as `city_from_base.apply`, without its checks: sensors ask all the time."""
+        cos, sin = math.cos(self.pose.yaw_rad), math.sin(self.pose.yaw_rad)
+        x, y, z = points_base[..., 0], points_base[..., 1], points_base[..., 2]
+        east, north = self.pose.x_m + cos * x - sin * y, self.pose.y_m + sin * x + cos * y
+        return np.stack([east, north, z], axis=-1)
+
     @property
     def city_from_base(self) -> RigidTransform:
         return RigidTransform.from_yaw(self.pose.yaw_rad, (self.pose.x_m, self.pose.y_m, 0.0))
