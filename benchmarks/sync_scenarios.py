@@ -302,7 +302,7 @@ KINDS: dict[str, tuple[dict[str, object], list[Fault]]] = {
     "jitter": ({}, [jitter(8)]),
     "heavy_jitter": ({}, [jitter(25)]),
     "unordered_jitter": ({}, [jitter(20, keeps_order=False)]),
-    "stamp_noise": ({}, [stamp_noise(2.0, "camera", "gps", "lidar")]),
+    "stamp_noise": ({}, [stamp_noise(0.8, "camera", "gps", "lidar")]),
     "drops": ({}, [drop(0.05)]),
     "drops_20": ({}, [drop(0.20)]),
     "drop_bursts": ({}, [drop_bursts(5, 0.5)]),

@@ -88,6 +88,8 @@ class Score:
 class _Ideal:
     event: Event
     possible: list[str]
+    time_ns: int
+    """True time the set stands for: the measurement's, or that of the tick in its place."""
     came: FrameSet | None = None
     at_ns: int = 0
     is_complete: bool = False
@@ -95,20 +97,33 @@ class _Ideal:
 
 def score(scenario: Scenario, emitted: Emitted) -> Score:
     result = Score(scenario.kind, scenario.seed)
-    ideals = _ideals(scenario)
+    by_stream = _by_stream(scenario)
+    ideals = _ideals(scenario, by_stream)
     _match(scenario, ideals, emitted, result)
+    for ideal in ideals:
+        if ideal.came is not None and ideal.came.is_tick:
+            ideal.time_ns = _true_tick_ns(scenario, ideal.came)
+            ideal.possible = _possible(scenario, by_stream, ideal.event, ideal.time_ns)
     result.ideal = len(ideals)
     for ideal in ideals:
         _judge(scenario, ideal, result)
     came = [ideal for ideal in ideals if ideal.came is not None]
     result.coverage = 100 * len(came) / len(ideals)
     result.complete = 100 * sum(ideal.is_complete for ideal in ideals) / len(ideals)
-    result.silence_ms = _longest_silence_ms(emitted)
+    result.silence_ms = _longest_silence_ms(scenario, emitted)
     result.recovery_ms = max((_recovery_ms(ideals, at) for at in scenario.marks_ns), default=0.0)
     return result
 
 
-def _ideals(scenario: Scenario) -> list[_Ideal]:
+def _by_stream(scenario: Scenario) -> dict[str, list[Event]]:
+    by_stream: dict[str, list[Event]] = defaultdict(list)
+    for event in sorted(scenario.arrivals(), key=lambda e: e.true_ns):
+        if not event.bad_stamp:
+            by_stream[event.stream].append(event)
+    return by_stream
+
+
+def _ideals(scenario: Scenario, by_stream: dict[str, list[Event]]) -> list[_Ideal]:
     references: dict[int, Event] = {}
     for event in scenario.events:
         if event.stream == scenario.reference:
@@ -117,25 +132,23 @@ def _ideals(scenario: Scenario) -> list[_Ideal]:
                 references[event.ident] = event
     arrived = scenario.arrivals()
     first_ns, last_ns = arrived[0].arrival_ns, arrived[-1].arrival_ns - S // 2
-    by_stream: dict[str, list[Event]] = defaultdict(list)
-    for event in sorted(arrived, key=lambda e: e.true_ns):
-        if not event.bad_stamp:
-            by_stream[event.stream].append(event)
     return [
-        _Ideal(event, _possible(scenario, by_stream, event))
+        _Ideal(event, _possible(scenario, by_stream, event, event.true_ns), event.true_ns)
         for event in sorted(references.values(), key=lambda e: e.true_ns)
         if first_ns <= event.true_ns <= last_ns
     ]
 
 
-def _possible(scenario: Scenario, by_stream: dict[str, list[Event]], ref: Event) -> list[str]:
+def _possible(
+    scenario: Scenario, by_stream: dict[str, list[Event]], ref: Event, time_ns: int
+) -> list[str]:
     deadline_ns = ref.arrival_ns + BUDGET_NS
     possible = [] if ref.lost or ref.bad_stamp else [scenario.reference]
     for name, tolerance_ns in scenario.tolerances_ns.items():
         events = by_stream[name]
-        first = bisect_left(events, ref.true_ns - tolerance_ns + MS, key=lambda e: e.true_ns)
+        first = bisect_left(events, time_ns - tolerance_ns + MS, key=lambda e: e.true_ns)
         for event in events[first : first + 2 + 2 * round(tolerance_ns * scenario.rates_hz[name] / S)]:
-            inside = abs(event.true_ns - ref.true_ns) <= tolerance_ns - MS
+            inside = abs(event.true_ns - time_ns) <= tolerance_ns - MS
             if name != scenario.reference and inside and event.arrival_ns <= deadline_ns:
                 possible.append(name)
                 break
@@ -185,7 +198,7 @@ def _judge(scenario: Scenario, ideal: _Ideal, result: Score) -> None:
     for name, member in ideal.came.members.items():
         if member.payload is None:
             continue
-        is_in = abs(member.payload.true_ns - reference.true_ns) <= scenario.tolerances_ns[name]
+        is_in = abs(member.payload.true_ns - ideal.time_ns) <= scenario.tolerances_ns[name]
         inside |= {name} if is_in else set()
         result.mispaired += not is_in
         last_ns = max(last_ns, member.payload.arrival_ns)
@@ -201,8 +214,9 @@ def _judge(scenario: Scenario, ideal: _Ideal, result: Score) -> None:
         result.over_budget += wait_ns > BUDGET_NS
 
 
-def _longest_silence_ms(emitted: Emitted) -> float:
-    times = [at_ns for at_ns, _ in emitted]
+def _longest_silence_ms(scenario: Scenario, emitted: Emitted) -> float:
+    end_ns = scenario.arrivals()[-1].arrival_ns
+    times = [at_ns for at_ns, _ in emitted if at_ns <= end_ns]
     return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0) / MS
 
 

@@ -24,6 +24,7 @@ class StreamBuffer:
 
     __slots__ = (
         "capacity",
+        "newest_ns",
         "overflow",
         "reorder_ns",
         "retention_ns",
@@ -39,6 +40,8 @@ class StreamBuffer:
         self.capacity = capacity
         self.times: list[int] = []
         self.samples: list[Sample] = []
+        self.newest_ns: int | None = None
+        """Time of the newest sample ever added, still held or not."""
         self.used = 0
         self.unused = 0
         self.overflow = 0
@@ -53,6 +56,7 @@ class StreamBuffer:
                 return False
             times.append(time_ns)
             samples.append(sample)
+            self.newest_ns = time_ns
             if time_ns - times[0] > self.retention_ns or len(times) > self.capacity:
                 self._trim(time_ns)
             return True
@@ -104,8 +108,8 @@ class StreamBuffer:
         return bisect_right(self.times, time_ns) - 1
 
     def forget_reordering(self) -> None:
-        """Once a set: what was learned of reordering halves in some 40 sets."""
-        self.reorder_ns -= (self.reorder_ns >> 6) + 1 if self.reorder_ns > NS_PER_MS else 0
+        """Once a set: what was learned of reordering halves in some 350 sets."""
+        self.reorder_ns -= (self.reorder_ns >> 9) + 1 if self.reorder_ns > NS_PER_MS else 0
 
     def buffered(self) -> int:
         """Samples held that no set has used yet."""

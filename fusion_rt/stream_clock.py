@@ -25,15 +25,22 @@ PEER_STEP_NS = 5 * NS_PER_S
 BUCKET_NS = 2 * NS_PER_S
 DRIFT_PER_S = 2000
 """Drift is followed up to 1 / 2000 = 0.5 ms a second."""
+FEW, ENOUGH = 4, 16
+"""Accepted messages before the least gap counts as evidence, with caution and without."""
+MOST_PATIENCE_NS = 200 * NS_PER_MS
 YOUNG = 5
 """With fewer accepted messages than this, a step means that the first stamps were wrong."""
 
 
 class Lags(NamedTuple):
-    """Least lag and least stamp gap of one stretch of time."""
+    """Least and most lag and least stamp gap of one stretch of time."""
 
     least_ns: int
+    most_ns: int
     gap_ns: int
+
+
+_NO_LAGS = Lags(FOREVER_NS, -FOREVER_NS, FOREVER_NS)
 
 
 class StreamClock:
@@ -50,6 +57,7 @@ class StreamClock:
         "_gap_ns",
         "_known_ns",
         "_least_ns",
+        "_most_ns",
         "_previous",
         "_refining",
         "_stamps",
@@ -90,8 +98,8 @@ class StreamClock:
         self.early_ns = -EARLY_LIMIT_NS
         self.last_stamp_ns = 0
         self._stamps: deque[int] = deque(maxlen=8)
-        self._previous = Lags(FOREVER_NS, FOREVER_NS)
-        self._least_ns = self._gap_ns = FOREVER_NS
+        self._previous = _NO_LAGS
+        self._least_ns, self._most_ns, self._gap_ns = _NO_LAGS
         self._bucket_end_ns = 0
         self._base_ns: int | None = None
         self._error_ns = 0
@@ -112,6 +120,8 @@ class StreamClock:
         self.spread_ns += ((off_ns if off_ns > 0 else -off_ns) - self.spread_ns) >> 4
         if lag_ns < self._least_ns:
             self._least_ns = lag_ns
+        if lag_ns > self._most_ns:
+            self._most_ns = lag_ns
         gap_ns = stamp_ns - self.last_stamp_ns
         if gap_ns > 0:
             self.last_stamp_ns = stamp_ns
@@ -126,9 +136,10 @@ class StreamClock:
     @property
     def gap_ns(self) -> int:
         """Least stamp gap seen lately; 0 until there is evidence."""
-        if self.accepted < 16:
+        if self.accepted < FEW:
             return 0
-        return min(self._gap_ns, self._previous.gap_ns)
+        gap_ns = min(self._gap_ns, self._previous.gap_ns)
+        return gap_ns if self.accepted >= ENOUGH else min(gap_ns, self.period_ns * 3 // 4)
 
     @property
     def least_lag_ns(self) -> int:
@@ -137,7 +148,9 @@ class StreamClock:
     @property
     def late_lag_ns(self) -> int:
         """A message with more lag than this is not expected any more."""
-        return self.lag_ns + 6 * self.spread_ns + 2 * NS_PER_MS
+        most_ns = max(self._most_ns, self._previous.most_ns) - self.lag_ns
+        patience_ns = max(6 * self.spread_ns, most_ns + 2 * self.spread_ns) + 2 * NS_PER_MS
+        return self.lag_ns + min(patience_ns, MOST_PATIENCE_NS)
 
     @property
     def learned_ns(self) -> int:
@@ -147,8 +160,8 @@ class StreamClock:
 
     def _turn_bucket(self, arrival_ns: int) -> None:
         least_ns, previous = self._least_ns, self._previous
-        self._previous = Lags(least_ns, self._gap_ns)
-        self._least_ns = self._gap_ns = FOREVER_NS
+        self._previous = Lags(least_ns, self._most_ns, self._gap_ns)
+        self._least_ns, self._most_ns, self._gap_ns = _NO_LAGS
         self._bucket_end_ns = arrival_ns + self._bucket_ns
         self.early_ns = -max(EARLY_LIMIT_NS, 6 * self.spread_ns)
         change_ns = least_ns - previous.least_ns
@@ -178,9 +191,8 @@ class StreamClock:
         self.offset_ns += by_ns
         self.lag_ns += by_ns
         self._error_ns += by_ns
-        self._previous = self._previous._replace(least_ns=self._previous.least_ns + by_ns)
-        if self._least_ns < FOREVER_NS:
-            self._least_ns += by_ns
+        least_ns, most_ns, gap_ns = self._previous
+        self._previous = Lags(least_ns + by_ns, most_ns + by_ns, gap_ns)
 
     # --- what does not fit ----------------------------------------------------------------------
 
@@ -229,8 +241,8 @@ class StreamClock:
         self.accepted = max(self.accepted, 1)
         self.last_stamp_ns = sample.stamp_ns
         self._stamps.clear()
-        self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
-        self._least_ns = FOREVER_NS
+        self._previous = _NO_LAGS._replace(gap_ns=self._previous.gap_ns)
+        self._least_ns, self._most_ns, _ = _NO_LAGS
         self._bucket_end_ns = sample.arrival_ns + self._bucket_ns
 
     def _fitting_offset(self, raw_ns: int, arrival_ns: int) -> int | None:

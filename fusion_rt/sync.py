@@ -25,7 +25,7 @@ STALL_NS = 120 * NS_PER_MS
 """Plus the fastest period: nothing from any stream for so long is a stall of our own inbox."""
 STALL_PACE_NS = 330 * NS_PER_MS
 """During a stall the output goes on at this pace, so that few references are given away."""
-BLACKOUT_NS = NS_PER_S
+BLACKOUT_NS = 2 * NS_PER_S
 """A reference silent for longer is dead, stall or not."""
 CATCH_UP_NS = 10 * NS_PER_S
 """After a longer sleep of the process, older ticks are not made up for."""

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
 
+from fusion_rt.clock import NS_PER_MS
 from fusion_rt.frame_set import Member, Part, Quality, StreamSpec
 from fusion_rt.stream_buffer import Sample, StreamBuffer
+
+GRID_SLACK_NS = 10 * NS_PER_MS
+"""A coming message may lie this far off the place where the period puts it."""
 
 
 class Matcher(Protocol):
@@ -27,8 +31,11 @@ class Matcher(Protocol):
         """
         ...
 
-    def wanted_step(self, behind_ns: int, period_ns: int) -> int:
-        """How many periods after the newest message the awaited one lies."""
+    def wanted_step(self, behind_ns: int, period_ns: int, most: int) -> int:
+        """How many periods after the newest message the awaited one lies, at most `most`.
+
+        Below 1: none that can still come is of use.
+        """
         ...
 
     def pick(self, buffer: StreamBuffer, reference_ns: int, now_ns: int) -> Member | None:
@@ -46,8 +53,14 @@ class Nearest:
     def is_proven(self, behind_ns: int, gap_ns: int) -> bool:
         return 2 * behind_ns <= gap_ns
 
-    def wanted_step(self, behind_ns: int, period_ns: int) -> int:
-        return max(1, (2 * behind_ns + period_ns) // (2 * period_ns))
+    def wanted_step(self, behind_ns: int, period_ns: int, most: int) -> int:
+        reach_ns = self.tolerance_ns + min(period_ns // 4, GRID_SLACK_NS)
+        if behind_ns <= self.tolerance_ns:
+            nearest = max(1, (2 * behind_ns + period_ns) // (2 * period_ns))
+            return min(nearest, most) if nearest * period_ns - behind_ns <= reach_ns else 0
+        # The one expected may be lost; the last one inside the tolerance would still do.
+        last = min((behind_ns + reach_ns) // period_ns, most)
+        return last if behind_ns - last * period_ns <= reach_ns else 0
 
     def pick(self, buffer: StreamBuffer, reference_ns: int, now_ns: int) -> Member | None:
         sample = buffer.nearest(reference_ns)
@@ -67,8 +80,8 @@ class LatestBefore:
     def is_proven(self, behind_ns: int, gap_ns: int) -> bool:
         return behind_ns < gap_ns
 
-    def wanted_step(self, behind_ns: int, period_ns: int) -> int:
-        return max(1, behind_ns // period_ns)
+    def wanted_step(self, behind_ns: int, period_ns: int, most: int) -> int:
+        return min(max(1, behind_ns // period_ns), most)
 
     def pick(self, buffer: StreamBuffer, reference_ns: int, now_ns: int) -> Member | None:
         place = buffer.before(reference_ns)
@@ -91,8 +104,8 @@ class Interpolate:
     def is_proven(self, behind_ns: int, gap_ns: int) -> bool:  # noqa: ARG002
         return False
 
-    def wanted_step(self, behind_ns: int, period_ns: int) -> int:
-        return -(-behind_ns // period_ns)
+    def wanted_step(self, behind_ns: int, period_ns: int, most: int) -> int:
+        return min(-(-behind_ns // period_ns), most)
 
     def pick(self, buffer: StreamBuffer, reference_ns: int, now_ns: int) -> Member | None:
         place = buffer.before(reference_ns)
@@ -121,8 +134,8 @@ class Window:
     def is_proven(self, behind_ns: int, gap_ns: int) -> bool:  # noqa: ARG002
         return False
 
-    def wanted_step(self, behind_ns: int, period_ns: int) -> int:
-        return -(-behind_ns // period_ns)
+    def wanted_step(self, behind_ns: int, period_ns: int, most: int) -> int:
+        return min(-(-behind_ns // period_ns), most)
 
     def pick(self, buffer: StreamBuffer, reference_ns: int, now_ns: int) -> Member | None:
         begin_ns, end_ns = reference_ns - self.before_ns, reference_ns + self.after_ns

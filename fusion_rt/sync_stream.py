@@ -118,16 +118,16 @@ class SyncStream:
 
         At or before `now_ns`: it is settled. What arrives later is still used if the set is open.
         """
-        times = self.buffer.times
+        newest_ns = self.buffer.newest_ns
         silent_ns = self.silent_from_ns()
-        if not times or silent_ns <= now_ns:
+        if newest_ns is None or silent_ns <= now_ns:
             return silent_ns
-        behind_ns = reference_ns + self.matcher.ahead_ns - times[-1]
+        behind_ns = reference_ns + self.matcher.ahead_ns - newest_ns
         if behind_ns <= 0:
             return self._hole_filled_at(reference_ns) if self.buffer.reorder_ns else now_ns
         if self.matcher.is_proven(behind_ns, self.clock.gap_ns):
             return now_ns
-        lost_ns = self._lost_at(reference_ns, behind_ns, deadline_ns)
+        lost_ns = self._lost_at(newest_ns, behind_ns, deadline_ns)
         return min(max(lost_ns, self.resumed_ns + GRACE_NS), silent_ns) if lost_ns else now_ns
 
     def _hole_filled_at(self, reference_ns: int) -> int:
@@ -141,23 +141,15 @@ class SyncStream:
             return 0
         return buffer.samples[after].arrival_ns + buffer.reorder_ns
 
-    def _lost_at(self, reference_ns: int, behind_ns: int, deadline_ns: int) -> int:
+    def _lost_at(self, newest_ns: int, behind_ns: int, deadline_ns: int) -> int:
         """Latest usual arrival of the message waited for; 0 when none can come in time."""
-        newest_ns = self.buffer.times[-1]
         clock = self.clock
         period_ns = max(self.period_ns, clock.gap_ns)
-        wanted = self.matcher.wanted_step(behind_ns, period_ns)
-        in_time = (deadline_ns - clock.least_lag_ns - newest_ns) // period_ns
-        if (wanted := min(wanted, in_time)) < 1:
+        most = (deadline_ns - clock.least_lag_ns - newest_ns) // period_ns
+        step = self.matcher.wanted_step(behind_ns, period_ns, most)
+        if step < 1:
             return 0
-        is_in = behind_ns <= self.spec.tolerance_ns
-        wanted_ns = newest_ns + wanted * period_ns
-        following_ns = wanted_ns + period_ns
-        if not is_in and following_ns - reference_ns <= self.spec.tolerance_ns:
-            wanted_ns = following_ns  # the one waited for may be lost, the next would do
-        elif is_in and abs(wanted_ns - reference_ns) > self.spec.tolerance_ns + period_ns // 4:
-            return 0
-        return wanted_ns + clock.late_lag_ns + self.buffer.reorder_ns
+        return newest_ns + step * period_ns + clock.late_lag_ns
 
     # --- what is told ---------------------------------------------------------------------------
 
@@ -186,8 +178,8 @@ class SyncStream:
         return "silent" if self.silent_from_ns() <= now_ns else "not arrived"
 
     def _has_passed(self, reference_ns: int) -> bool:
-        times = self.buffer.times
-        return bool(times) and times[-1] >= reference_ns + self.matcher.ahead_ns
+        newest_ns = self.buffer.newest_ns
+        return newest_ns is not None and newest_ns >= reference_ns + self.matcher.ahead_ns
 
     def counts(self, pending: int = 0) -> StreamCounts:
         """The account; `pending` messages stand in open sets."""
