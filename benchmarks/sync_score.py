@@ -9,9 +9,10 @@ lies inside the tolerance.
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
-from benchmarks.sync_scenarios import MS, S, Event, Scenario
+from benchmarks.sync_scenarios import MS, Event, S, Scenario
 from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.sync import Synchronizer
 
@@ -47,7 +48,9 @@ def drive(aligner: Aligner, events: list[Event], timer_ns: int = 0) -> Emitted:
         sets = aligner.push(event.stream, event.stamp_ns, event, event.arrival_ns)
         emitted += [(event.arrival_ns, frame_set) for frame_set in sets]
     if events:
-        _wake_until(aligner, events[-1].arrival_ns + S // 2, timer_ns, wake_ns, emitted)
+        end_ns = events[-1].arrival_ns + S // 2
+        _wake_until(aligner, end_ns, timer_ns, wake_ns, emitted)
+        emitted += [(end_ns, frame_set) for frame_set in aligner.advance(end_ns)]
     return emitted
 
 
@@ -147,7 +150,9 @@ def _possible(
     for name, tolerance_ns in scenario.tolerances_ns.items():
         events = by_stream[name]
         first = bisect_left(events, time_ns - tolerance_ns + MS, key=lambda e: e.true_ns)
-        for event in events[first : first + 2 + 2 * round(tolerance_ns * scenario.rates_hz[name] / S)]:
+        for event in events[
+            first : first + 2 + 2 * round(tolerance_ns * scenario.rates_hz[name] / S)
+        ]:
             inside = abs(event.true_ns - time_ns) <= tolerance_ns - MS
             if name != scenario.reference and inside and event.arrival_ns <= deadline_ns:
                 possible.append(name)
@@ -217,7 +222,7 @@ def _judge(scenario: Scenario, ideal: _Ideal, result: Score) -> None:
 def _longest_silence_ms(scenario: Scenario, emitted: Emitted) -> float:
     end_ns = scenario.arrivals()[-1].arrival_ns
     times = [at_ns for at_ns, _ in emitted if at_ns <= end_ns]
-    return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0) / MS
+    return max((b - a for a, b in pairwise(times)), default=0) / MS
 
 
 def _recovery_ms(ideals: list[_Ideal], mark_ns: int) -> float:

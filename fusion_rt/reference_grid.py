@@ -1,4 +1,4 @@
-"""Sync step: which reference times there are, and when one that brings no message becomes a tick."""
+"""Sync step: which reference times there are, and when one without a message becomes a tick."""
 
 from typing import Protocol
 

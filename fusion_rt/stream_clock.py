@@ -15,9 +15,9 @@ from fusion_rt.stream_buffer import Sample
 
 FOREVER_NS = 1 << 62
 LATE_LIMIT_NS = NS_PER_S // 2
-"""A lag above the usual by more than this is not believed at once."""
-EARLY_LIMIT_NS = 100 * NS_PER_MS
-"""Nothing arrives before it is measured: below the usual lag the limit can be tighter."""
+"""A lag above the usual by more than this is not a straggler."""
+ODD_NS = 100 * NS_PER_MS
+"""A lag farther than this from the usual one is looked at twice."""
 AGREE_NS = 60 * NS_PER_MS
 PLAUSIBLE_LAG_NS = (-50 * NS_PER_MS, 2 * NS_PER_S)
 PEER_STEP_NS = 5 * NS_PER_S
@@ -25,22 +25,21 @@ PEER_STEP_NS = 5 * NS_PER_S
 BUCKET_NS = 2 * NS_PER_S
 DRIFT_PER_S = 2000
 """Drift is followed up to 1 / 2000 = 0.5 ms a second."""
-FEW, ENOUGH = 4, 16
-"""Accepted messages before the least gap counts as evidence, with caution and without."""
+ENOUGH = 16
+"""Accepted messages before the least gap seen is believed as it is."""
 MOST_PATIENCE_NS = 200 * NS_PER_MS
 YOUNG = 5
 """With fewer accepted messages than this, a step means that the first stamps were wrong."""
 
 
 class Lags(NamedTuple):
-    """Least and most lag and least stamp gap of one stretch of time."""
+    """Least lag and least stamp gap of one stretch of time."""
 
     least_ns: int
-    most_ns: int
     gap_ns: int
 
 
-_NO_LAGS = Lags(FOREVER_NS, -FOREVER_NS, FOREVER_NS)
+_NO_LAGS = Lags(FOREVER_NS, FOREVER_NS)
 
 
 class StreamClock:
@@ -54,15 +53,20 @@ class StreamClock:
         "_delay_ns",
         "_error_ns",
         "_events",
+        "_floor_ns",
         "_gap_ns",
         "_known_ns",
+        "_late_arrival_ns",
+        "_lateness_ns",
         "_least_ns",
+        "_limit_ns",
         "_most_ns",
         "_previous",
         "_refining",
         "_stamps",
+        "_suspects",
+        "_suspects_end",
         "accepted",
-        "early_ns",
         "held",
         "is_trusted",
         "lag_ns",
@@ -95,11 +99,17 @@ class StreamClock:
         self.accepted = 0
         self.lag_ns = self._delay_ns
         self.spread_ns = 10 * NS_PER_MS
-        self.early_ns = -EARLY_LIMIT_NS
+        self._limit_ns = ODD_NS
+        self._suspects: list[Sample] = []
+        self._suspects_end = 0
+        self._late_arrival_ns = 0
+        self._floor_ns = FOREVER_NS
         self.last_stamp_ns = 0
         self._stamps: deque[int] = deque(maxlen=8)
         self._previous = _NO_LAGS
-        self._least_ns, self._most_ns, self._gap_ns = _NO_LAGS
+        self._least_ns, self._gap_ns = _NO_LAGS
+        self._most_ns = -FOREVER_NS
+        self._lateness_ns = 0
         self._bucket_end_ns = 0
         self._base_ns: int | None = None
         self._error_ns = 0
@@ -107,15 +117,17 @@ class StreamClock:
 
     def believes(self, stamp_ns: int, arrival_ns: int) -> bool:
         """Whether the stamp fits what is known; if so it is learned from."""
-        if not self.accepted:
-            return False
         lag_ns = arrival_ns - stamp_ns + self.offset_ns
         off_ns = lag_ns - self.lag_ns
-        if not self.early_ns <= off_ns <= LATE_LIMIT_NS:
+        if not (self.accepted and -self._limit_ns <= off_ns <= self._limit_ns):
             return False
-        limit_ns = 3 * self.spread_ns + 2 * NS_PER_MS
-        if off_ns > limit_ns:
-            off_ns = limit_ns
+        self._learn(stamp_ns, arrival_ns, lag_ns, off_ns)
+        return True
+
+    def _learn(self, stamp_ns: int, arrival_ns: int, lag_ns: int, off_ns: int) -> None:
+        most_off_ns = 3 * self.spread_ns + 2 * NS_PER_MS  # one straggler must not move the mean
+        if off_ns > most_off_ns:
+            off_ns = most_off_ns
         self.lag_ns += off_ns >> 4
         self.spread_ns += ((off_ns if off_ns > 0 else -off_ns) - self.spread_ns) >> 4
         if lag_ns < self._least_ns:
@@ -131,15 +143,14 @@ class StreamClock:
         self.accepted += 1
         if arrival_ns >= self._bucket_end_ns:
             self._turn_bucket(arrival_ns)
-        return True
 
     @property
     def gap_ns(self) -> int:
-        """Least stamp gap seen lately; 0 until there is evidence."""
-        if self.accepted < FEW:
-            return 0
+        """Least stamp gap: as seen lately, with little evidence at most what the rate says."""
         gap_ns = min(self._gap_ns, self._previous.gap_ns)
-        return gap_ns if self.accepted >= ENOUGH else min(gap_ns, self.period_ns * 3 // 4)
+        if self.accepted >= ENOUGH:
+            return gap_ns
+        return min(gap_ns, self.period_ns - (self.period_ns >> 4))
 
     @property
     def least_lag_ns(self) -> int:
@@ -148,8 +159,8 @@ class StreamClock:
     @property
     def late_lag_ns(self) -> int:
         """A message with more lag than this is not expected any more."""
-        most_ns = max(self._most_ns, self._previous.most_ns) - self.lag_ns
-        patience_ns = max(6 * self.spread_ns, most_ns + 2 * self.spread_ns) + 2 * NS_PER_MS
+        most_ns = max(self._most_ns - self.lag_ns, self._lateness_ns)
+        patience_ns = max(6 * self.spread_ns, most_ns) + 2 * self.spread_ns + 2 * NS_PER_MS
         return self.lag_ns + min(patience_ns, MOST_PATIENCE_NS)
 
     @property
@@ -160,10 +171,14 @@ class StreamClock:
 
     def _turn_bucket(self, arrival_ns: int) -> None:
         least_ns, previous = self._least_ns, self._previous
-        self._previous = Lags(least_ns, self._most_ns, self._gap_ns)
-        self._least_ns, self._most_ns, self._gap_ns = _NO_LAGS
+        self._lateness_ns -= self._lateness_ns >> 3
+        self._lateness_ns = max(self._lateness_ns, self._most_ns - self.lag_ns)
+        self._previous = Lags(least_ns, self._gap_ns)
+        self._least_ns, self._gap_ns = _NO_LAGS
+        self._most_ns = -FOREVER_NS
         self._bucket_end_ns = arrival_ns + self._bucket_ns
-        self.early_ns = -max(EARLY_LIMIT_NS, 6 * self.spread_ns)
+        self._limit_ns = max(ODD_NS, 6 * self.spread_ns)
+        self._floor_ns = min(self._floor_ns, least_ns)
         change_ns = least_ns - previous.least_ns
         if self._base_ns is None:
             self._base_ns = least_ns
@@ -191,28 +206,26 @@ class StreamClock:
         self.offset_ns += by_ns
         self.lag_ns += by_ns
         self._error_ns += by_ns
-        least_ns, most_ns, gap_ns = self._previous
-        self._previous = Lags(least_ns + by_ns, most_ns + by_ns, gap_ns)
+        self._floor_ns += by_ns
+        self._previous = Lags(self._previous.least_ns + by_ns, self._previous.gap_ns)
 
     # --- what does not fit ----------------------------------------------------------------------
 
     def judge(self, sample: Sample) -> tuple[list[Sample], int]:
         """Samples to accept now, oldest first, and how many held ones were dropped for good."""
-        if not self.accepted:
-            self._boot(sample)
-            return [sample], 0
-        raw_ns = sample.arrival_ns - sample.stamp_ns
-        offset_ns = self._fitting_offset(raw_ns, sample.arrival_ns)
+        offset_ns = self._fitting_offset(sample)
         if offset_ns is not None:
             return self._switch(offset_ns, sample)
-        if self._is_delivered_late(sample):
-            self.last_stamp_ns = sample.stamp_ns
+        if self.accepted and (self._is_back_to_floor(sample) or self._is_late_only(sample)):
             return [sample], 0
         dropped = self._hold(sample)
-        if len(self.held) < (2 if self.period_ns >= 50 * NS_PER_MS else 3):
+        if len(self.held) < self._enough:
             return [], dropped
         released, self.held = self.held, []
-        self._step(released)
+        if self.accepted < YOUNG or not self.is_trusted:
+            self._align_by_arrival(released)
+        else:
+            self._step(released)
         return released, dropped
 
     def drop_held(self) -> int:
@@ -220,60 +233,65 @@ class StreamClock:
         dropped, self.held = len(self.held), []
         return dropped
 
-    def _boot(self, sample: Sample) -> None:
-        """Believe a plausible first stamp; else take a peer's offset, else align by arrival."""
-        raw_ns = sample.arrival_ns - sample.stamp_ns
-        self.offset_ns = self._calibrated_ns
-        self.is_trusted = _is_plausible(raw_ns + self._calibrated_ns)
-        if not self.is_trusted:
-            self.offset_ns = self._delay_ns - raw_ns
-            for event in reversed(self._events):
-                peer_ns = self._calibrated_ns + event.by_ns
-                if event.kind == "aligned by arrival" and _is_plausible(raw_ns + peer_ns):
-                    self.offset_ns = peer_ns
-            self._tell("aligned by arrival", self.learned_ns, sample.arrival_ns)
+    def _align_by_arrival(self, run: list[Sample]) -> None:
+        """The stamps agree with each other but with no clock: take the usual delay as given."""
+        before_ns = self.offset_ns
+        raw_ns = sum(sample.arrival_ns - sample.stamp_ns for sample in run) // len(run)
+        if _is_plausible(raw_ns + self._calibrated_ns):
+            self.offset_ns, self.is_trusted = self._calibrated_ns, True
+        else:
+            self.offset_ns, self.is_trusted = self._delay_ns - raw_ns, False
         self.lag_ns = raw_ns + self.offset_ns
-        self._restart(sample)
         self._base_ns = None
+        self._restart(run[-1])
+        self._tell("aligned by arrival", self.offset_ns - before_ns, run[-1].arrival_ns)
 
     def _restart(self, sample: Sample) -> None:
         """Begin to learn lags and gaps anew at `sample`."""
         self.accepted = max(self.accepted, 1)
         self.last_stamp_ns = sample.stamp_ns
         self._stamps.clear()
-        self._previous = _NO_LAGS._replace(gap_ns=self._previous.gap_ns)
-        self._least_ns, self._most_ns, _ = _NO_LAGS
+        self._floor_ns = FOREVER_NS
+        self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
+        self._least_ns, self._most_ns = FOREVER_NS, -FOREVER_NS
         self._bucket_end_ns = sample.arrival_ns + self._bucket_ns
 
-    def _fitting_offset(self, raw_ns: int, arrival_ns: int) -> int | None:
-        """A known offset, or a peer's fresh step, under which the lag is a usual one."""
-        if not self.is_trusted and _is_plausible(raw_ns + self._calibrated_ns):
-            return self._calibrated_ns
-        recent = (
-            self.offset_ns + event.by_ns
-            for event in reversed(self._events)
-            if event.kind != "aligned by arrival"
-            and event.stream != self.name
-            and arrival_ns - event.at_ns < PEER_STEP_NS
-        )
+    def _fitting_offset(self, sample: Sample) -> int | None:
+        """An offset known from before, or from a peer, under which the lag is a usual one."""
+        raw_ns = sample.arrival_ns - sample.stamp_ns
+        if not (self.accepted and self.is_trusted):
+            untrusted = (self._calibrated_ns, *self._peer_offsets(sample.arrival_ns))
+            return next((o for o in untrusted if _is_plausible(raw_ns + o)), None)
         tolerance_ns = max(AGREE_NS, 6 * self.spread_ns)
-        for offset_ns in (*self._known_ns, *recent):
+        for offset_ns in (*self._known_ns, *self._peer_offsets(sample.arrival_ns)):
             off_ns = raw_ns + offset_ns - self.lag_ns
             if offset_ns != self.offset_ns and abs(off_ns) <= tolerance_ns:
                 return offset_ns
         return None
 
+    def _peer_offsets(self, now_ns: int) -> list[int]:
+        """The offset after the same step as a peer's: fresh, or from the start."""
+        return [
+            self.offset_ns + event.by_ns
+            for event in reversed(self._events)
+            if event.stream != self.name
+            and (now_ns - event.at_ns < PEER_STEP_NS or not self.accepted)
+        ]
+
     def _switch(self, offset_ns: int, sample: Sample) -> tuple[list[Sample], int]:
-        was_trusted, before_ns = self.is_trusted, self.offset_ns
+        """Go on under another offset; held messages that fit it are released as well."""
+        before_ns, was_trusted = self.offset_ns, self.accepted > 0 and self.is_trusted
         held, self.held = self.held, []
+        self._use(offset_ns)
         if not was_trusted:
             self.lag_ns = sample.arrival_ns - sample.stamp_ns + offset_ns
             self._base_ns = None
-        self._use(offset_ns)
-        self.is_trusted = was_trusted or offset_ns == self._calibrated_ns
+            self.is_trusted = offset_ns == self._calibrated_ns
         self._restart(sample)
-        self._tell("returned", offset_ns - before_ns, sample.arrival_ns)
-        fitting = [s for s in held if abs(self._off_ns(s)) <= LATE_LIMIT_NS]
+        if offset_ns != before_ns:
+            kind: ClockEventKind = "returned" if self.is_trusted else "aligned by arrival"
+            self._tell(kind, offset_ns - before_ns, sample.arrival_ns)
+        fitting = [s for s in held if abs(self._off_ns(s)) <= self._limit_ns]
         return [*fitting, sample], len(held) - len(fitting)
 
     def _off_ns(self, sample: Sample) -> int:
@@ -285,30 +303,71 @@ class StreamClock:
             self._known_ns[1:] = [*self._known_ns[1:][-2:], self.offset_ns]
         self.offset_ns = offset_ns
 
-    def _is_delivered_late(self, sample: Sample) -> bool:
-        """The stamps go on as before but delivery stalled: late, not wrong."""
+    def _is_late_only(self, sample: Sample) -> bool:
+        """Delivery stalled, or a straggler: accepted, unless it turns out to be a step back."""
+        off_ns = self._off_ns(sample)
         step_ns = sample.stamp_ns - self.last_stamp_ns
-        return self._off_ns(sample) > 0 and 0 < step_ns <= 3 * self.period_ns
+        goes_on = 0 < step_ns <= 3 * self.period_ns
+        if off_ns < 0 or (off_ns > LATE_LIMIT_NS and not goes_on):
+            return False
+        if self._suspects and self._suspects_end != self.accepted:
+            self._suspects = []  # a message with the usual lag came between
+        if self._suspects and self._agree(self._suspects[-1], sample):
+            self._suspects.append(sample)
+        else:
+            self._suspects = [sample] if step_ns <= 0 else []
+        if len(self._suspects) == self._enough:
+            run, self._suspects = self._suspects, []
+            self._step(run)
+        else:
+            self._learn_late(sample)
+            self._suspects_end = self.accepted
+        return True
+
+    def _is_back_to_floor(self, sample: Sample) -> bool:
+        """A slow link got fast again: as early as ever under this offset, not earlier."""
+        off_ns = self._off_ns(sample)
+        if off_ns > 0 or self.lag_ns + off_ns < self._floor_ns - self._limit_ns:
+            return False
+        self._learn(sample.stamp_ns, sample.arrival_ns, self.lag_ns + off_ns, off_ns)
+        return True
+
+    def _learn_late(self, sample: Sample) -> None:
+        """A slower link is learned, a burst after a stall is not: its lags mean nothing."""
+        gap_ns = sample.arrival_ns - self._late_arrival_ns
+        self._late_arrival_ns = sample.arrival_ns
+        if 2 * gap_ns >= self.period_ns:
+            off_ns = self._off_ns(sample)
+            self._learn(sample.stamp_ns, sample.arrival_ns, self.lag_ns + off_ns, off_ns)
+        else:
+            self.accepted += 1
+            self.last_stamp_ns = max(self.last_stamp_ns, sample.stamp_ns)
+
+    @property
+    def _enough(self) -> int:
+        """Messages that must agree on a step: fewer where the next one is long in coming."""
+        return 2 if self.period_ns >= 50 * NS_PER_MS else 3
+
+    def _agree(self, earlier: Sample, later: Sample) -> bool:
+        """Stamps and arrivals of two odd messages went on at the same pace."""
+        stamp_gap_ns = later.stamp_ns - earlier.stamp_ns
+        arrival_gap_ns = later.arrival_ns - earlier.arrival_ns
+        off_ns = abs(arrival_gap_ns - stamp_gap_ns)
+        if stamp_gap_ns <= 0 or 2 * arrival_gap_ns < stamp_gap_ns:
+            return False
+        return off_ns <= max(AGREE_NS, 6 * self.spread_ns)
 
     def _hold(self, sample: Sample) -> int:
         """Add to the held run if it agrees with it, else begin a new run. Returns the dropped."""
-        if self.held:
-            last = self.held[-1]
-            stamp_gap_ns = sample.stamp_ns - last.stamp_ns
-            arrival_gap_ns = sample.arrival_ns - last.arrival_ns
-            agrees = abs(arrival_gap_ns - stamp_gap_ns) <= max(AGREE_NS, 6 * self.spread_ns)
-            if stamp_gap_ns > 0 and agrees and 2 * arrival_gap_ns >= stamp_gap_ns:
-                self.held.append(sample)
-                return 0
+        if self.held and self._agree(self.held[-1], sample):
+            self.held.append(sample)
+            return 0
         dropped = len(self.held)
         self.held = [sample]
         return dropped
 
     def _step(self, run: list[Sample]) -> None:
-        """The run agrees: the clock stepped, or it was the first messages that were wrong."""
-        if self.accepted < YOUNG or not self.is_trusted:
-            self._boot(run[-1])
-            return
+        """The run agrees: the clock stepped."""
         coarse_ns = -sum(self._off_ns(sample) for sample in run) // len(run)
         by_ns = self._on_grid(coarse_ns, run)
         self._use(self.offset_ns + by_ns)

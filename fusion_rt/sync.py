@@ -12,7 +12,15 @@ from typing import Any
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import SyncConfigError, UnknownStreamError
-from fusion_rt.frame_set import ClockEvent, FrameSet, Member, StreamSpec, StreamState, Tick
+from fusion_rt.frame_set import (
+    ClockEvent,
+    ClosedBy,
+    FrameSet,
+    Member,
+    StreamSpec,
+    StreamState,
+    Tick,
+)
 from fusion_rt.reference_grid import FixedGrid, Grid, SensorGrid
 from fusion_rt.stream_buffer import Sample
 from fusion_rt.stream_clock import FOREVER_NS
@@ -48,6 +56,7 @@ class _OpenSet:
         self.close_ns = deadline_ns
 
     def settle(self, stream: SyncStream, now_ns: int) -> None:
+        """Ask until when this stream is worth waiting for."""
         index = stream.index
         at_ns = stream.settles_at(self.time_ns, self.deadline_ns, now_ns)
         if at_ns > now_ns:
@@ -95,6 +104,7 @@ class Synchronizer:
             self._reference = self._streams[reference or _slowest(streams)]
             self._grid = SensorGrid(self._reference, timeout_ns)
         self._others = [s for s in self._streams.values() if s is not self._reference]
+        self._names = list(self._streams)
         self._required = [spec.name for spec in streams if spec.required]
         self._max_wait_ns = max_wait_ns
         self._stall_ns = STALL_NS + min(s.period_ns for s in self._streams.values())
@@ -103,7 +113,7 @@ class Synchronizer:
         self._closed_time_ns = -FOREVER_NS
         self._closed_was_tick, self._closed_opened_ns = False, FOREVER_NS
         self._closed_at_ns = self._served_ns = self._now_ns = -FOREVER_NS
-        self._heard_ns = -FOREVER_NS
+        self._heard_ns = self._resumed_ns = -FOREVER_NS
         self._tick_ns = self._due_ns = FOREVER_NS
 
     # --- the surface ----------------------------------------------------------------------------
@@ -179,7 +189,8 @@ class Synchronizer:
             return
         half_ns = self._grid.period_ns // 2
         behind_ns = self._closed_time_ns - sample.time_ns
-        if behind_ns >= (-half_ns if self._closed_was_tick else 0):
+        held_ns = self._now_ns - sample.arrival_ns
+        if held_ns > self._max_wait_ns or behind_ns >= (-half_ns if self._closed_was_tick else 0):
             state.count_late(max(0, behind_ns))
             state.learn_reordering(sample.arrival_ns - self._closed_opened_ns)
             return
@@ -207,28 +218,38 @@ class Synchronizer:
             opened.deadline_ns = min(opened.deadline_ns, later.deadline_ns)
             if opened.sample is not None and self._reference is not None:
                 self._reference.learn_reordering(now_ns - later.opened_ns)
-        opened.settles_ns = [now_ns] * len(self._streams)
-        for stream in self._others:
-            opened.settle(stream, now_ns)
-        if opened.sample is None and self._reference is not None:
-            patience_ns = self._reference.buffer.reorder_ns
-            opened.settles_ns[self._reference.index] = now_ns + patience_ns
-        opened.schedule()
         self._open.insert(place, opened)
-        for earlier in self._open[:place]:
-            earlier.deadline_ns = min(earlier.deadline_ns, opened.deadline_ns)
-            earlier.schedule()
-        self._due_ns = min(self._open[0].close_ns, self._tick_ns)
+        while place and self._open[place - 1].deadline_ns > opened.deadline_ns:
+            place -= 1
+            self._open[place].deadline_ns = opened.deadline_ns
+        if place == 0:
+            self._lead(now_ns)
+
+    def _lead(self, now_ns: int) -> None:
+        """The foremost open set is the only one that can close: see what it waits for."""
+        head = self._open[0]
+        head.settles_ns = [now_ns] * len(self._streams)
+        for stream in self._others:
+            head.settle(stream, now_ns)
+        if head.sample is None and self._reference is not None:
+            came_ns = head.opened_ns + self._reference.buffer.reorder_ns
+            head.settles_ns[self._reference.index] = max(now_ns, came_ns)
+        head.schedule()
+        self._plan(self._tick_ns)
 
     def _settle(self, state: SyncStream, now_ns: int) -> None:
-        """The stream has moved on: what do the open sets still expect of it?"""
-        index = state.index
-        for opened in self._open:
-            if opened.settles_ns[index] > now_ns:
-                opened.settle(state, now_ns)
-                opened.schedule()
-        close_ns = self._open[0].close_ns
-        self._due_ns = close_ns if close_ns < self._tick_ns else self._tick_ns
+        """The stream has moved on: does the foremost set still wait for it?"""
+        head = self._open[0]
+        if head.settles_ns[state.index] > now_ns:
+            head.settle(state, now_ns)
+            head.schedule()
+            self._plan(self._tick_ns)
+
+    def _plan(self, tick_ns: int) -> None:
+        """When something is due next: the foremost set or the next tick."""
+        self._tick_ns = self._due_ns = tick_ns
+        if self._open and self._open[0].close_ns < tick_ns:
+            self._due_ns = self._open[0].close_ns
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -238,50 +259,51 @@ class Synchronizer:
         if until_ns - self._tick_ns > CATCH_UP_NS:
             self._grid.skip_to(until_ns - CATCH_UP_NS)
             self._plan_tick()
-        while True:
-            close_ns = self._open[0].close_ns if self._open else FOREVER_NS
-            if min(close_ns, self._tick_ns) > until_ns:
-                break
-            if close_ns <= self._tick_ns:
-                self._served_ns = max(self._served_ns, close_ns)
+        while self._due_ns <= until_ns:
+            due_ns = self._due_ns
+            if due_ns < self._tick_ns or (self._open and self._open[0].close_ns == due_ns):
+                self._served_ns = max(self._served_ns, due_ns)
                 sets.append(self._close(self._open.pop(0), self._served_ns))
-            elif (paced_ns := self._paced(self._tick_ns)) > self._tick_ns:
-                self._tick_ns = paced_ns
+                self._lead(self._served_ns) if self._open else self._plan(self._tick_ns)
+            elif (paced_ns := self._paced(due_ns)) > due_ns:
+                self._plan(paced_ns)
             else:
-                self._open_tick(self._tick_ns)
-        self._due_ns = min(close_ns, self._tick_ns)
+                self._open_tick(due_ns)
         return sets
 
     def _close(self, opened: _OpenSet, now_ns: int) -> FrameSet:
         time_ns, sample = opened.time_ns, opened.sample
-        members = {
-            name: self._reference_member(stream, sample, now_ns)
-            if stream is self._reference
-            else stream.member(time_ns, now_ns)
-            for name, stream in self._streams.items()
-        }
-        for stream in self._others:
-            stream.buffer.drop_before(time_ns - stream.matcher.lookback_ns)
+        members: dict[str, Member] = {}
+        for name, stream in self._streams.items():
+            if stream is self._reference:
+                members[name] = self._reference_member(stream, sample, now_ns)
+            else:
+                members[name] = stream.member(time_ns, now_ns)
+                stream.buffer.drop_before(time_ns - stream.matcher.lookback_ns)
         self._closed_time_ns, self._closed_at_ns = time_ns, now_ns
         self._closed_was_tick, self._closed_opened_ns = sample is None, opened.opened_ns
-        latest_ns = max(opened.settles_ns)
-        by_deadline = now_ns >= opened.deadline_ns and latest_ns > now_ns
-        last = opened.settles_ns.index(latest_ns)
+        missing = [name for name, member in members.items() if member.quality == "missing"]
+        closed_by, waited_for = self._verdict(opened, now_ns)
         return FrameSet(
-            reference_ns=self._grid.stamp_ns(time_ns) if sample is None else sample.stamp_ns,
-            members=members,
-            status="partial" if any(m.is_missing for m in members.values()) else "complete",
-            is_usable=all(not members[name].is_missing for name in self._required),
-            is_tick=sample is None,
-            opened_ns=opened.opened_ns,
-            closed_ns=now_ns,
-            closed_by="deadline"
-            if by_deadline
-            else "ruled out"
-            if opened.timed >> last & 1
-            else "arrival",
-            waited_for="" if by_deadline else list(members)[last],
+            self._grid.stamp_ns(time_ns) if sample is None else sample.stamp_ns,
+            members,
+            "partial" if missing else "complete",
+            not any(name in self._required for name in missing),
+            sample is None,
+            opened.opened_ns,
+            now_ns,
+            closed_by,
+            waited_for,
         )
+
+    def _verdict(self, opened: _OpenSet, now_ns: int) -> tuple[ClosedBy, str]:
+        """What closed the set, and the stream that settled last."""
+        settles_ns = opened.settles_ns
+        latest_ns = max(settles_ns)
+        if latest_ns > now_ns:
+            return "deadline", ""
+        last = settles_ns.index(latest_ns)
+        return "ruled out" if opened.timed >> last & 1 else "arrival", self._names[last]
 
     def _reference_member(self, stream: SyncStream, sample: Sample | None, now_ns: int) -> Member:
         stream.sets += 1
@@ -294,16 +316,16 @@ class Synchronizer:
 
     def _open_tick(self, now_ns: int) -> None:
         time_ns = self._grid.next_ns()
-        deadline_ns = max(now_ns, self._grid.expected_ns() + self._max_wait_ns)
+        expected_ns = min(self._grid.expected_ns(), now_ns)  # what is usual may have changed
+        deadline_ns = max(now_ns, expected_ns + self._max_wait_ns)
         self._grid.tick()
         self._served_ns = max(self._served_ns, now_ns)
         self._insert(_OpenSet(time_ns, None, now_ns, deadline_ns), now_ns)
         self._plan_tick()
 
     def _plan_tick(self) -> None:
-        self._tick_ns = max(self._grid.opens_ns(), self._served_ns)
-        close_ns = self._open[0].close_ns if self._open else FOREVER_NS
-        self._due_ns = min(close_ns, self._tick_ns)
+        grace_ns = self._resumed_ns + GRACE_NS
+        self._plan(max(self._grid.opens_ns(), self._served_ns, grace_ns))
 
     def _paced(self, tick_ns: int) -> int:
         """When the tick may open: later than due while our own inbox may have stalled."""
@@ -321,15 +343,15 @@ class Synchronizer:
             self._plan_tick()
             return
         for stream in self._streams.values():
-            if stream.resume(self._heard_ns, now_ns):
-                for opened in self._open:
-                    opened.settle(stream, now_ns)
-                    opened.schedule()
+            stream.resume(self._heard_ns, now_ns)
+        self._resumed_ns = now_ns
+        tick_ns = self._tick_ns
         if self._reference is not None and self._reference.is_credited:
-            paced_ns = max(self._tick_ns, self._closed_at_ns + STALL_PACE_NS)
-            self._tick_ns = min(max(self._tick_ns, now_ns + GRACE_NS), paced_ns)
-        close_ns = self._open[0].close_ns if self._open else FOREVER_NS
-        self._due_ns = min(close_ns, self._tick_ns)
+            paced_ns = max(tick_ns, self._closed_at_ns + STALL_PACE_NS)
+            tick_ns = min(max(tick_ns, now_ns + GRACE_NS), paced_ns)
+        self._plan(tick_ns)
+        if self._open:
+            self._lead(now_ns)
 
 
 def _slowest(streams: Sequence[StreamSpec]) -> str:

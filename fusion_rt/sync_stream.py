@@ -85,14 +85,12 @@ class SyncStream:
         habit_ns = self._widest_ns * 3 // 2 + SILENCE_MARGIN_NS
         return self.heard_ns + (habit_ns if habit_ns > self._silence_ns else self._silence_ns)
 
-    def resume(self, silent_from_ns: int, now_ns: int) -> bool:
-        """Everything had stalled from `silent_from_ns` until now: start the silence anew, once."""
+    def resume(self, silent_from_ns: int, now_ns: int) -> None:
+        """Everything had stalled from `silent_from_ns` until now: count its silence anew, once."""
         self.resumed_ns = now_ns
-        if self.is_credited or not self.heard_ns or self.silent_from_ns() < silent_from_ns:
-            return False
-        self.is_credited = True
-        self.heard_ns = now_ns
-        return True
+        if not self.is_credited and self.silent_from_ns() >= silent_from_ns:
+            self.is_credited = True
+            self.heard_ns = now_ns
 
     def keep(self, sample: Sample, closed_ns: int) -> None:
         """Buffer it unless every set that could use it is closed."""
