@@ -125,6 +125,10 @@ class StreamState(msgspec.Struct, frozen=True):
     name: str
     counts: StreamCounts
     is_alive: bool
+    rate_hz: float
+    """Mean rate of arrival since the first message."""
+    silence_ns: int
+    """Since the last arrival; 0 before the first."""
     lag_ns: int
     """Usual arrival minus stamp, clocks corrected."""
     jitter_ns: int
@@ -138,7 +142,7 @@ class StreamState(msgspec.Struct, frozen=True):
     reorder_ns: int
     """How late messages come behind their successors, lately."""
     sets: int
-    """Sets closed so far, and in how many of them this stream was in."""
+    """Sets closed since the stream was first heard; in how many of them it was in."""
     sets_in: int
     miss_ns: int
     """Mean time of the nearest message minus the reference, over sets it was not in."""

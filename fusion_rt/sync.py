@@ -106,7 +106,9 @@ class Synchronizer:
         self._others = [s for s in self._streams.values() if s is not self._reference]
         self._names = list(self._streams)
         self._required = [spec.name for spec in streams if spec.required]
-        self._max_wait_ns = max_wait_ns
+        self.specs = tuple(streams)
+        self.reference = reference if self._reference is None else self._reference.name
+        self.max_wait_ns = max_wait_ns
         self._stall_ns = STALL_NS + min(s.period_ns for s in self._streams.values())
         self._open: list[_OpenSet] = []
         self._delivered: deque[int] = deque(maxlen=8)
@@ -190,7 +192,7 @@ class Synchronizer:
         half_ns = self._grid.period_ns // 2
         behind_ns = self._closed_time_ns - sample.time_ns
         held_ns = self._now_ns - sample.arrival_ns
-        if held_ns > self._max_wait_ns or behind_ns >= (-half_ns if self._closed_was_tick else 0):
+        if held_ns > self.max_wait_ns or behind_ns >= (-half_ns if self._closed_was_tick else 0):
             state.count_late(max(0, behind_ns))
             state.learn_reordering(sample.arrival_ns - self._closed_opened_ns)
             return
@@ -199,7 +201,7 @@ class Synchronizer:
 
     def _open_reference(self, sample: Sample, half_ns: int) -> None:
         time_ns, now_ns = sample.time_ns, self._now_ns
-        deadline_ns = sample.arrival_ns + self._max_wait_ns
+        deadline_ns = sample.arrival_ns + self.max_wait_ns
         for place, tick in enumerate(self._open):
             if tick.sample is None and abs(tick.time_ns - time_ns) < half_ns:
                 self._open.pop(place)
@@ -306,7 +308,7 @@ class Synchronizer:
         return "ruled out" if opened.timed >> last & 1 else "arrival", self._names[last]
 
     def _reference_member(self, stream: SyncStream, sample: Sample | None, now_ns: int) -> Member:
-        stream.sets += 1
+        stream.sets += stream.pushed > 0
         if sample is None:
             return Member(None, None, None, None, "missing", stream.absence(now_ns))
         stream.sets_in += 1
@@ -317,7 +319,7 @@ class Synchronizer:
     def _open_tick(self, now_ns: int) -> None:
         time_ns = self._grid.next_ns()
         expected_ns = min(self._grid.expected_ns(), now_ns)  # what is usual may have changed
-        deadline_ns = max(now_ns, expected_ns + self._max_wait_ns)
+        deadline_ns = max(now_ns, expected_ns + self.max_wait_ns)
         self._grid.tick()
         self._served_ns = max(self._served_ns, now_ns)
         self._insert(_OpenSet(time_ns, None, now_ns, deadline_ns), now_ns)

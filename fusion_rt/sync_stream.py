@@ -24,6 +24,7 @@ class SyncStream:
         "buffer",
         "clock",
         "duplicate",
+        "first_heard_ns",
         "heard_ns",
         "index",
         "is_credited",
@@ -62,6 +63,7 @@ class SyncStream:
         self._silence_ns = max(3 * self.period_ns, LEAST_SILENCE_NS) + SILENCE_MARGIN_NS
         self._widest_ns = 0
         self.heard_ns = 0
+        self.first_heard_ns: int | None = None
         self.resumed_ns = 0
         self.is_credited = False
         self.pushed = self.duplicate = self.late = self.quarantined = 0
@@ -78,6 +80,8 @@ class SyncStream:
             self._widest_ns -= self._widest_ns >> 8
         self.heard_ns = arrival_ns
         self.is_credited = False
+        if not self.pushed:
+            self.first_heard_ns = arrival_ns
         self.pushed += 1
 
     def silent_from_ns(self) -> int:
@@ -153,7 +157,7 @@ class SyncStream:
 
     def member(self, reference_ns: int, now_ns: int) -> Member:
         """The stream's part in a set that closes now."""
-        self.sets += 1
+        self.sets += self.pushed > 0
         self.buffer.forget_reordering()
         member = self.matcher.pick(self.buffer, reference_ns, now_ns)
         if member is None:
@@ -196,9 +200,12 @@ class SyncStream:
 
     def state(self, now_ns: int, pending: int = 0) -> StreamState:
         clock = self.clock
+        heard_for_ns = self.heard_ns - (self.first_heard_ns or self.heard_ns)
         return StreamState(
             name=self.name,
             counts=self.counts(pending),
+            rate_hz=(self.pushed - 1) * NS_PER_S / heard_for_ns if heard_for_ns else 0.0,
+            silence_ns=now_ns - self.heard_ns if self.pushed else 0,
             is_alive=clock.accepted > 0 and now_ns < self.silent_from_ns(),
             lag_ns=clock.lag_ns,
             jitter_ns=clock.spread_ns,
