@@ -188,8 +188,16 @@ def _match(scenario: Scenario, ideals: list[_Ideal], emitted: Emitted, result: S
 
 def _true_tick_ns(scenario: Scenario, frame_set: FrameSet) -> int:
     """A tick speaks the reference's clock: undo what that clock was off by then."""
-    events = [e for e in scenario.events if e.stream == scenario.reference and not e.bad_stamp]
-    nearest = min(events, key=lambda e: abs(e.stamp_ns - frame_set.reference_ns))
+    near = [
+        event
+        for event in scenario.events
+        if event.stream == scenario.reference
+        and not event.bad_stamp
+        and abs(event.arrival_ns - frame_set.closed_ns) < 3 * S // 2
+    ]
+    if not near:
+        return frame_set.reference_ns
+    nearest = min(near, key=lambda e: abs(e.stamp_ns - frame_set.reference_ns))
     return frame_set.reference_ns - (nearest.stamp_ns - nearest.true_ns)
 
 

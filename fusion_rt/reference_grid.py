@@ -95,8 +95,7 @@ class SensorGrid:
 
     @property
     def period_ns(self) -> int:
-        gap_ns = self._reference.clock.gap_ns  # a sensor slower than declared
-        return gap_ns if 4 * gap_ns > 5 * self._pace_ns else self._pace_ns
+        return self._pace_ns
 
     def start(self, now_ns: int) -> None:
         self._newest_ns = now_ns - self._reference.clock.lag_ns

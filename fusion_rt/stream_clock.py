@@ -62,9 +62,11 @@ class StreamClock:
         "_limit_ns",
         "_most_ns",
         "_previous",
+        "_refine_limit_ns",
         "_refining",
         "_stamps",
         "_suspects",
+        "_wobble_ns",
         "_suspects_end",
         "accepted",
         "held",
@@ -113,7 +115,8 @@ class StreamClock:
         self._bucket_end_ns = 0
         self._base_ns: int | None = None
         self._error_ns = 0
-        self._refining = 0
+        self._refining = self._refine_limit_ns = 0
+        self._wobble_ns = NS_PER_MS
 
     def believes(self, stamp_ns: int, arrival_ns: int) -> bool:
         """Whether the stamp fits what is known; if so it is learned from."""
@@ -179,27 +182,39 @@ class StreamClock:
         self._bucket_end_ns = arrival_ns + self._bucket_ns
         self._limit_ns = max(ODD_NS, 6 * self.spread_ns)
         self._floor_ns = min(self._floor_ns, least_ns)
-        change_ns = least_ns - previous.least_ns
+        change_ns = least_ns - previous.least_ns if previous.least_ns < FOREVER_NS else 0
         if self._base_ns is None:
             self._base_ns = least_ns
-        elif not self._refining and abs(change_ns) > 3 * NS_PER_MS + self.spread_ns:
+        elif self._refining:
+            self._refine(least_ns - self._base_ns)
+        elif abs(change_ns) > 3 * NS_PER_MS + self.spread_ns:
             self._base_ns += change_ns  # too fast for a drift: the link changed, not the clock
         else:
+            self._wobble_ns += (abs(change_ns) - self._wobble_ns) >> 2
             self._follow(least_ns - self._base_ns)
+
+    def _refine(self, error_ns: int) -> None:
+        """After a step: its size was taken from a few jittering messages, now there are more."""
+        self._refining -= 1
+        if abs(error_ns) > self._refine_limit_ns:
+            self._base_ns = None  # more than jitter explains: the link changed as well
+        elif abs(error_ns) > self._deaf_ns:
+            self._shift(-error_ns)
 
     def _follow(self, error_ns: int) -> None:
         """Move the offset by what two stretches of time agree on, slowly."""
         before_ns, self._error_ns = self._error_ns, error_ns
-        most_ns = self._bucket_ns // DRIFT_PER_S
-        if self._refining:
-            self._refining -= 1
-            by_ns, most_ns = error_ns, AGREE_NS
-        elif (error_ns > 0) != (before_ns > 0):
+        if (error_ns > 0) != (before_ns > 0):
             return
-        else:
-            by_ns = min(error_ns, before_ns, key=abs)
-        if abs(by_ns) > NS_PER_MS // 4 + self.spread_ns // 8:
+        by_ns = min(error_ns, before_ns, key=abs)
+        if abs(by_ns) > self._deaf_ns:
+            most_ns = self._bucket_ns // DRIFT_PER_S
             self._shift(-max(-most_ns, min(most_ns, by_ns)))
+
+    @property
+    def _deaf_ns(self) -> int:
+        """Less than this is noise of the least lag."""
+        return NS_PER_MS // 4 + self._wobble_ns // 2
 
     def _shift(self, by_ns: int) -> None:
         """Change the offset and all that was learned under the old one."""
@@ -252,6 +267,7 @@ class StreamClock:
         self.last_stamp_ns = sample.stamp_ns
         self._stamps.clear()
         self._floor_ns = FOREVER_NS
+        self._error_ns = self._refining = 0
         self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
         self._least_ns, self._most_ns = FOREVER_NS, -FOREVER_NS
         self._bucket_end_ns = sample.arrival_ns + self._bucket_ns
@@ -372,7 +388,7 @@ class StreamClock:
         by_ns = self._on_grid(coarse_ns, run)
         self._use(self.offset_ns + by_ns)
         self._restart(run[-1])
-        self._refining = 2
+        self._refining, self._refine_limit_ns = 2, 3 * self.spread_ns + 2 * NS_PER_MS
         self._tell("stepped", by_ns, run[-1].arrival_ns)
 
     def _on_grid(self, coarse_ns: int, run: list[Sample]) -> int:
