@@ -25,6 +25,10 @@ class Grid(Protocol):
         """A reference message of that time; the times it shows to have been passed over."""
         ...
 
+    def heard_late(self, time_ns: int) -> None:
+        """A reference message came when a tick had already left in its place."""
+        ...
+
     def next_ns(self) -> int:
         """Time of the next tick."""
         ...
@@ -67,6 +71,8 @@ class FixedGrid:
 
     def take(self, time_ns: int) -> list[int]:  # noqa: ARG002
         return []
+
+    def heard_late(self, time_ns: int) -> None: ...
 
     def next_ns(self) -> int:
         return self._phase_ns + (self._count or 0) * NS_PER_S * 1000 // self._mhz
@@ -111,6 +117,11 @@ class SensorGrid:
             self._newest_message_ns = time_ns
             self._newest_ns = time_ns
         return holes
+
+    def heard_late(self, time_ns: int) -> None:
+        if 2 * abs(time_ns - self._newest_ns) < self.period_ns:  # it is back, at its own phase
+            self._newest_ns = time_ns
+            self._is_carrying = False
 
     def _learn_pace(self, gap_ns: int) -> None:
         if 4 * abs(gap_ns - self._pace_ns) < self._pace_ns:

@@ -297,16 +297,21 @@ class StreamClock:
     def _switch(self, offset_ns: int, sample: Sample) -> tuple[list[Sample], int]:
         """Go on under another offset; held messages that fit it are released as well."""
         before_ns, was_trusted = self.offset_ns, self.accepted > 0 and self.is_trusted
-        held, self.held = self.held, []
+        is_known = offset_ns in self._known_ns
         self._use(offset_ns)
-        if not was_trusted:
+        self._restart(sample)
+        if was_trusted:
+            # A peer's estimate keeps the streams aligned, each then finds its own small rest.
+            self._refining, self._refine_limit_ns = 2, AGREE_NS
+        else:
             self.lag_ns = sample.arrival_ns - sample.stamp_ns + offset_ns
             self._base_ns = None
             self.is_trusted = offset_ns == self._calibrated_ns
-        self._restart(sample)
         if offset_ns != before_ns:
-            kind: ClockEventKind = "returned" if self.is_trusted else "aligned by arrival"
+            stepped: ClockEventKind = "stepped" if was_trusted else "aligned by arrival"
+            kind = "returned" if is_known else stepped
             self._tell(kind, offset_ns - before_ns, sample.arrival_ns)
+        held, self.held = self.held, []
         fitting = [s for s in held if abs(self._off_ns(s)) <= self._limit_ns]
         return [*fitting, sample], len(held) - len(fitting)
 

@@ -42,7 +42,16 @@ CATCH_UP_NS = 10 * NS_PER_S
 class _OpenSet:
     """A reference time that waits for its streams. `sample` is None for a tick."""
 
-    __slots__ = ("close_ns", "deadline_ns", "opened_ns", "sample", "settles_ns", "time_ns", "timed")
+    __slots__ = (
+        "close_ns",
+        "deadline_ns",
+        "holes_ns",
+        "opened_ns",
+        "sample",
+        "settles_ns",
+        "time_ns",
+        "timed",
+    )
 
     def __init__(
         self, time_ns: int, sample: Sample | None, opened_ns: int, deadline_ns: int
@@ -51,6 +60,7 @@ class _OpenSet:
         self.sample = sample
         self.opened_ns = opened_ns
         self.deadline_ns = deadline_ns
+        self.holes_ns: list[int] = []  # reference times passed over just before this one
         self.settles_ns: list[int] = []
         self.timed = 0  # bit i: stream i settles by the passing of time, not by an arrival
         self.close_ns = deadline_ns
@@ -195,6 +205,8 @@ class Synchronizer:
         if held_ns > self.max_wait_ns or behind_ns >= (-half_ns if self._closed_was_tick else 0):
             state.count_late(max(0, behind_ns))
             state.learn_reordering(sample.arrival_ns - self._closed_opened_ns)
+            self._grid.heard_late(sample.time_ns)
+            self._plan_tick()
             return
         self._open_reference(sample, half_ns)
         self._plan_tick()
@@ -202,13 +214,14 @@ class Synchronizer:
     def _open_reference(self, sample: Sample, half_ns: int) -> None:
         time_ns, now_ns = sample.time_ns, self._now_ns
         deadline_ns = sample.arrival_ns + self.max_wait_ns
-        for place, tick in enumerate(self._open):
-            if tick.sample is None and abs(tick.time_ns - time_ns) < half_ns:
+        for place, later in enumerate(self._open):
+            later.holes_ns = [t for t in later.holes_ns if abs(t - time_ns) >= half_ns]
+            if later.sample is None and abs(later.time_ns - time_ns) < half_ns:
                 self._open.pop(place)
                 break
-        for hole_ns in self._grid.take(time_ns):
-            self._insert(_OpenSet(hole_ns, None, now_ns, deadline_ns), now_ns)
-        self._insert(_OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns), now_ns)
+        opened = _OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns)
+        opened.holes_ns = self._grid.take(time_ns)
+        self._insert(opened, now_ns)
 
     def _insert(self, opened: _OpenSet, now_ns: int) -> None:
         """Put it in order of time; sets leave in that order, so those before must hurry."""
@@ -233,9 +246,9 @@ class Synchronizer:
         head.settles_ns = [now_ns] * len(self._streams)
         for stream in self._others:
             head.settle(stream, now_ns)
-        if head.sample is None and self._reference is not None:
-            came_ns = head.opened_ns + self._reference.buffer.reorder_ns
-            head.settles_ns[self._reference.index] = max(now_ns, came_ns)
+        if head.holes_ns and self._reference is not None:
+            filled_ns = head.opened_ns + self._reference.buffer.reorder_ns
+            head.settles_ns[self._reference.index] = max(now_ns, filled_ns)
         head.schedule()
         self._plan(self._tick_ns)
 
@@ -265,12 +278,26 @@ class Synchronizer:
             due_ns = self._due_ns
             if due_ns < self._tick_ns or (self._open and self._open[0].close_ns == due_ns):
                 self._served_ns = max(self._served_ns, due_ns)
-                sets.append(self._close(self._open.pop(0), self._served_ns))
-                self._lead(self._served_ns) if self._open else self._plan(self._tick_ns)
+                sets += self._close_head(self._served_ns)
             elif (paced_ns := self._paced(due_ns)) > due_ns:
                 self._plan(paced_ns)
             else:
                 self._open_tick(due_ns)
+        return sets
+
+    def _close_head(self, now_ns: int) -> list[FrameSet]:
+        """The foremost set leaves, after ticks in the places of the references it passed over."""
+        head = self._open.pop(0)
+        sets = []
+        for hole_ns in head.holes_ns:
+            hole = _OpenSet(hole_ns, None, head.opened_ns, head.deadline_ns)
+            hole.settles_ns, hole.timed = head.settles_ns, head.timed
+            sets.append(self._close(hole, now_ns))
+        sets.append(self._close(head, now_ns))
+        if self._open:
+            self._lead(now_ns)
+        else:
+            self._plan(self._tick_ns)
         return sets
 
     def _close(self, opened: _OpenSet, now_ns: int) -> FrameSet:
