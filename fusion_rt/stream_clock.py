@@ -51,6 +51,7 @@ class StreamClock:
         "_bucket_ns",
         "_calibrated_ns",
         "_delay_ns",
+        "_drift_ns",
         "_error_ns",
         "_events",
         "_floor_ns",
@@ -117,6 +118,7 @@ class StreamClock:
         self._error_ns = 0
         self._refining = self._refine_limit_ns = 0
         self._wobble_ns = NS_PER_MS
+        self._drift_ns = 0
 
     def believes(self, stamp_ns: int, arrival_ns: int) -> bool:
         """Whether the stamp fits what is known; if so it is learned from."""
@@ -202,14 +204,17 @@ class StreamClock:
             self._shift(-error_ns)
 
     def _follow(self, error_ns: int) -> None:
-        """Move the offset by what two stretches of time agree on, slowly."""
+        """Move the offset by what two stretches of time agree on and at the rate found so far."""
         before_ns, self._error_ns = self._error_ns, error_ns
-        if (error_ns > 0) != (before_ns > 0):
-            return
-        by_ns = min(error_ns, before_ns, key=abs)
-        if abs(by_ns) > self._deaf_ns:
-            most_ns = self._bucket_ns // DRIFT_PER_S
-            self._shift(-max(-most_ns, min(most_ns, by_ns)))
+        agreed_ns = 0
+        if (error_ns > 0) == (before_ns > 0):
+            agreed_ns = min(error_ns, before_ns, key=abs)
+        if abs(agreed_ns) > self._deaf_ns:
+            self._drift_ns += (agreed_ns >> 2) - (self._drift_ns >> 3)
+        else:
+            agreed_ns = 0
+        most_ns = self._bucket_ns // DRIFT_PER_S
+        self._shift(-max(-most_ns, min(most_ns, agreed_ns + self._drift_ns)))
 
     @property
     def _deaf_ns(self) -> int:
@@ -267,7 +272,7 @@ class StreamClock:
         self.last_stamp_ns = sample.stamp_ns
         self._stamps.clear()
         self._floor_ns = FOREVER_NS
-        self._error_ns = self._refining = 0
+        self._error_ns = self._refining = self._drift_ns = 0
         self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
         self._least_ns, self._most_ns = FOREVER_NS, -FOREVER_NS
         self._bucket_end_ns = sample.arrival_ns + self._bucket_ns
