@@ -102,6 +102,8 @@ class ClockEvent(msgspec.Struct, frozen=True):
     kind: ClockEventKind
     by_ns: int
     """Change of the learned offset."""
+    doubt_ns: int = 0
+    """How far off that may be until more messages have refined it."""
 
 
 class StreamCounts(msgspec.Struct, frozen=True):

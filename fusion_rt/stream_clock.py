@@ -19,6 +19,7 @@ LATE_LIMIT_NS = NS_PER_S // 2
 ODD_NS = 100 * NS_PER_MS
 """A lag farther than this from the usual one is looked at twice."""
 AGREE_NS = 60 * NS_PER_MS
+SAME_NS = 20 * NS_PER_MS
 PLAUSIBLE_LAG_NS = (-50 * NS_PER_MS, 2 * NS_PER_S)
 PEER_STEP_NS = 5 * NS_PER_S
 """For so long after one stream's step the others may follow it on one message."""
@@ -64,7 +65,6 @@ class StreamClock:
         "_most_ns",
         "_previous",
         "_refine_limit_ns",
-        "_refining",
         "_stamps",
         "_suspects",
         "_wobble_ns",
@@ -116,7 +116,7 @@ class StreamClock:
         self._bucket_end_ns = 0
         self._base_ns: int | None = None
         self._error_ns = 0
-        self._refining = self._refine_limit_ns = 0
+        self._refine_limit_ns = 0
         self._wobble_ns = NS_PER_MS
         self._drift_ns = 0
 
@@ -187,7 +187,7 @@ class StreamClock:
         change_ns = least_ns - previous.least_ns if previous.least_ns < FOREVER_NS else 0
         if self._base_ns is None:
             self._base_ns = least_ns
-        elif self._refining:
+        elif self._refine_limit_ns:
             self._refine(least_ns - self._base_ns)
         elif abs(change_ns) > 3 * NS_PER_MS + self.spread_ns:
             self._base_ns += change_ns  # too fast for a drift: the link changed, not the clock
@@ -197,8 +197,8 @@ class StreamClock:
 
     def _refine(self, error_ns: int) -> None:
         """After a step: its size was taken from a few jittering messages, now there are more."""
-        self._refining -= 1
-        if abs(error_ns) > self._refine_limit_ns:
+        limit_ns, self._refine_limit_ns = self._refine_limit_ns, 0
+        if abs(error_ns) > limit_ns:
             self._base_ns = None  # more than jitter explains: the link changed as well
         elif abs(error_ns) > self._deaf_ns:
             self._shift(-error_ns)
@@ -233,10 +233,12 @@ class StreamClock:
 
     def judge(self, sample: Sample) -> tuple[list[Sample], int]:
         """Samples to accept now, oldest first, and how many held ones were dropped for good."""
+        if self.accepted and (self._is_back_to_floor(sample) or self._is_straggler(sample)):
+            return [sample], 0
         offset_ns = self._fitting_offset(sample)
         if offset_ns is not None:
             return self._switch(offset_ns, sample)
-        if self.accepted and (self._is_back_to_floor(sample) or self._is_late_only(sample)):
+        if self.accepted and self._goes_on_late(sample):
             return [sample], 0
         dropped = self._hold(sample)
         if len(self.held) < self._enough:
@@ -272,7 +274,7 @@ class StreamClock:
         self.last_stamp_ns = sample.stamp_ns
         self._stamps.clear()
         self._floor_ns = FOREVER_NS
-        self._error_ns = self._refining = self._drift_ns = 0
+        self._error_ns = self._refine_limit_ns = self._drift_ns = 0
         self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
         self._least_ns, self._most_ns = FOREVER_NS, -FOREVER_NS
         self._bucket_end_ns = sample.arrival_ns + self._bucket_ns
@@ -307,7 +309,7 @@ class StreamClock:
         self._restart(sample)
         if was_trusted:
             # A peer's estimate keeps the streams aligned, each then finds its own small rest.
-            self._refining, self._refine_limit_ns = 2, AGREE_NS
+            self._refine_limit_ns = 0 if is_known else self._events[-1].doubt_ns
         else:
             self.lag_ns = sample.arrival_ns - sample.stamp_ns + offset_ns
             self._base_ns = None
@@ -329,26 +331,45 @@ class StreamClock:
             self._known_ns[1:] = [*self._known_ns[1:][-2:], self.offset_ns]
         self.offset_ns = offset_ns
 
-    def _is_late_only(self, sample: Sample) -> bool:
-        """Delivery stalled, or a straggler: accepted, unless it turns out to be a step back."""
-        off_ns = self._off_ns(sample)
-        step_ns = sample.stamp_ns - self.last_stamp_ns
-        goes_on = 0 < step_ns <= 3 * self.period_ns
-        if off_ns < 0 or (off_ns > LATE_LIMIT_NS and not goes_on):
+    def _is_straggler(self, sample: Sample) -> bool:
+        """Later than usual but not absurdly: accepted, unless it turns out to be a step back."""
+        if not 0 < self._off_ns(sample) <= LATE_LIMIT_NS:
             return False
         if self._suspects and self._suspects_end != self.accepted:
             self._suspects = []  # a message with the usual lag came between
-        if self._suspects and self._agree(self._suspects[-1], sample):
+        if self._suspects and self._agree(self._suspects[-1], sample, SAME_NS):
             self._suspects.append(sample)
         else:
-            self._suspects = [sample] if step_ns <= 0 else []
-        if len(self._suspects) == self._enough:
+            is_behind = sample.stamp_ns <= self.last_stamp_ns
+            self._suspects = [sample] if is_behind else []
+        if len(self._suspects) == self._enough + 2:  # a few stragglers may agree by chance
             run, self._suspects = self._suspects, []
             self._step(run)
         else:
             self._learn_late(sample)
             self._suspects_end = self.accepted
         return True
+
+    def _goes_on_late(self, sample: Sample) -> bool:
+        """Delivery stalled for long, the stamps go on as before: late, not wrong."""
+        step_ns = sample.stamp_ns - self.last_stamp_ns
+        if self._off_ns(sample) < 0 or not 0 < step_ns <= 3 * self.period_ns:
+            return False
+        self._learn_late(sample)
+        return True
+
+    @property
+    def _enough(self) -> int:
+        """Messages that must agree on a step: fewer where the next one is long in coming."""
+        return 2 if self.period_ns >= 50 * NS_PER_MS else 3
+
+    def _agree(self, earlier: Sample, later: Sample, most_ns: int) -> bool:
+        """Stamps and arrivals of two odd messages went on at the same pace."""
+        stamp_gap_ns = later.stamp_ns - earlier.stamp_ns
+        arrival_gap_ns = later.arrival_ns - earlier.arrival_ns
+        if stamp_gap_ns <= 0 or 2 * arrival_gap_ns < stamp_gap_ns:
+            return False
+        return abs(arrival_gap_ns - stamp_gap_ns) <= most_ns
 
     def _is_back_to_floor(self, sample: Sample) -> bool:
         """A slow link got fast again: as early as ever under this offset, not earlier."""
@@ -369,23 +390,10 @@ class StreamClock:
             self.accepted += 1
             self.last_stamp_ns = max(self.last_stamp_ns, sample.stamp_ns)
 
-    @property
-    def _enough(self) -> int:
-        """Messages that must agree on a step: fewer where the next one is long in coming."""
-        return 2 if self.period_ns >= 50 * NS_PER_MS else 3
-
-    def _agree(self, earlier: Sample, later: Sample) -> bool:
-        """Stamps and arrivals of two odd messages went on at the same pace."""
-        stamp_gap_ns = later.stamp_ns - earlier.stamp_ns
-        arrival_gap_ns = later.arrival_ns - earlier.arrival_ns
-        off_ns = abs(arrival_gap_ns - stamp_gap_ns)
-        if stamp_gap_ns <= 0 or 2 * arrival_gap_ns < stamp_gap_ns:
-            return False
-        return off_ns <= max(AGREE_NS, 6 * self.spread_ns)
-
     def _hold(self, sample: Sample) -> int:
         """Add to the held run if it agrees with it, else begin a new run. Returns the dropped."""
-        if self.held and self._agree(self.held[-1], sample):
+        most_ns = max(AGREE_NS, 6 * self.spread_ns)
+        if self.held and self._agree(self.held[-1], sample, most_ns):
             self.held.append(sample)
             return 0
         dropped = len(self.held)
@@ -398,7 +406,7 @@ class StreamClock:
         by_ns = self._on_grid(coarse_ns, run)
         self._use(self.offset_ns + by_ns)
         self._restart(run[-1])
-        self._refining, self._refine_limit_ns = 2, 3 * self.spread_ns + 2 * NS_PER_MS
+        self._refine_limit_ns = 3 * self.spread_ns + 2 * NS_PER_MS
         self._tell("stepped", by_ns, run[-1].arrival_ns)
 
     def _on_grid(self, coarse_ns: int, run: list[Sample]) -> int:
@@ -415,7 +423,7 @@ class StreamClock:
         return by_ns if near else coarse_ns
 
     def _tell(self, kind: ClockEventKind, by_ns: int, at_ns: int) -> None:
-        self._events.append(ClockEvent(self.name, at_ns, kind, by_ns))
+        self._events.append(ClockEvent(self.name, at_ns, kind, by_ns, self._refine_limit_ns))
 
 
 def _is_plausible(lag_ns: int) -> bool:

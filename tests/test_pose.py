@@ -26,9 +26,7 @@ def test_a_degree_is_as_long_as_the_ellipsoid_says():
     ("first", "last", "middle"), [(350, 10, 0), (10, 350, 0), (90, 180, 135), (179, 181, 180)]
 )
 def test_heading_turns_the_short_way(first, last, middle):
-    pose = interpolate_pose(
-        (0, Pose(0, 0, 0, None, first)), (10, Pose(0, 0, 0, None, last)), 5
-    )
+    pose = interpolate_pose((0, Pose(0, 0, 0, None, first)), (10, Pose(0, 0, 0, None, last)), 5)
     assert pose.heading_deg == pytest.approx(middle)
 
 
