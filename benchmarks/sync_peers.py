@@ -62,6 +62,8 @@ class ApproximateTime:
         queue[stamp_ns] = payload
         while len(queue) > self._queue_size:
             del queue[min(queue)]
+        if stamp_ns not in queue:  # older than all that is queued: it was the one dropped
+            return []
         others = [name for name in self._names if name != stream]
         near = [self._near(name, stamp_ns) for name in others]
         for stamps in product(*near):

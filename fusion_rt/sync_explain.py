@@ -25,7 +25,7 @@ Cause = Literal[
 ]
 RATE_ERROR = 0.15
 """A measured rate this far from the declared one is worth a word."""
-NOTABLE_SHARE = 0.02
+NOTABLE_SHARE = 0.01
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -1,5 +1,7 @@
 """What the synchronizer does with a few messages, one sentence each."""
 
+from itertools import pairwise
+
 import pytest
 
 from fusion_rt.errors import SyncConfigError, UnknownStreamError
@@ -118,7 +120,7 @@ def test_a_silent_reference_is_carried_on_as_ticks(feed):
     assert len(ticks) >= 7
     assert all(s.members["lidar"].is_missing and not s.is_usable for s in ticks)
     assert all(s.members["camera"].payload for s in ticks)
-    gaps = {b.reference_ns - a.reference_ns for a, b in zip(ticks, ticks[1:], strict=False)}
+    gaps = {b.reference_ns - a.reference_ns for a, b in pairwise(ticks)}
     assert gaps == {100 * MS}
 
 
@@ -231,7 +233,7 @@ def test_fixed_ticks_stand_on_their_own_grid():
     feed.run(0, 1000)
     times = [s.reference_ns for s in feed.sets]
     assert all(time_ns % (50 * MS) == 7 for time_ns in times)
-    assert all(b - a == 50 * MS for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a == 50 * MS for a, b in pairwise(times))
     assert sum(s.status == "complete" for s in feed.sets) >= 7  # every second lies near a GPS fix
 
 
