@@ -28,7 +28,9 @@ DRIFT_PER_S = 2000
 """Drift is followed up to 1 / 2000 = 0.5 ms a second."""
 ENOUGH = 16
 """Accepted messages before the least gap seen is believed as it is."""
+LEAST_PATIENCE_NS = 30 * NS_PER_MS
 MOST_PATIENCE_NS = 200 * NS_PER_MS
+"""Beyond the usual lag, before a message counts as lost."""
 YOUNG = 5
 """With fewer accepted messages than this, a step means that the first stamps were wrong."""
 
@@ -166,7 +168,7 @@ class StreamClock:
         """A message with more lag than this is not expected any more."""
         most_ns = max(self._most_ns - self.lag_ns, self._lateness_ns)
         patience_ns = max(6 * self.spread_ns, most_ns) + 2 * self.spread_ns + 2 * NS_PER_MS
-        return self.lag_ns + min(patience_ns, MOST_PATIENCE_NS)
+        return self.lag_ns + max(LEAST_PATIENCE_NS, min(patience_ns, MOST_PATIENCE_NS))
 
     @property
     def learned_ns(self) -> int:
