@@ -73,7 +73,7 @@ def draw(name: str, title: str, end_ms: float, fault: Fault) -> None:
     floor = TOP + 3 * ROW + 10
     _axes(svg, rows, x, end_ms, floor + 24 * lanes)
     for m in made:
-        if 0 <= m.true_ms and m.arrival_ms <= end_ms:
+        if m.true_ms >= 0 and m.arrival_ms <= end_ms:
             y, color = rows[m.stream], COLORS[m.stream]
             svg.line((x(m.true_ms), y), (x(m.arrival_ms), y + 12), color)
             svg.dot((x(m.true_ms), y), color, 4, filled=False)

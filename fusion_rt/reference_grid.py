@@ -104,7 +104,7 @@ class SensorGrid:
         return self._pace_ns
 
     def start(self, now_ns: int) -> None:
-        self._newest_ns = now_ns - self._reference.clock.lag_ns
+        self._newest_ns = now_ns - self._reference.clock.lags.lag_ns
 
     def take(self, time_ns: int) -> list[int]:
         if self._newest_message_ns is None:
@@ -138,10 +138,10 @@ class SensorGrid:
         return self._newest_ns + self.period_ns
 
     def expected_ns(self) -> int:
-        return self.next_ns() + self._reference.clock.lag_ns
+        return self.next_ns() + self._reference.clock.lags.lag_ns
 
     def opens_ns(self) -> int:
-        jitter_ns = 3 * self._reference.clock.spread_ns
+        jitter_ns = 3 * self._reference.clock.lags.spread_ns
         patience_ns = TICK_MARGIN_NS if self._is_carrying else self._timeout_ns
         return self.expected_ns() + max(patience_ns, jitter_ns)
 
@@ -154,4 +154,4 @@ class SensorGrid:
         self._newest_ns += behind * self.period_ns
 
     def stamp_ns(self, time_ns: int) -> int:
-        return time_ns + self._reference.clock.offset_ns
+        return time_ns + self._reference.clock.lags.offset_ns

@@ -21,9 +21,9 @@ from fusion_rt.frame_set import (
     StreamState,
     Tick,
 )
+from fusion_rt.lag_model import FOREVER_NS
 from fusion_rt.reference_grid import FixedGrid, Grid, SensorGrid
 from fusion_rt.stream_buffer import Sample
-from fusion_rt.stream_clock import FOREVER_NS
 from fusion_rt.sync_modes import MATCHERS
 from fusion_rt.sync_stream import GRACE_NS, SyncStream
 
@@ -175,7 +175,7 @@ class Synchronizer:
 
     def _receive(self, state: SyncStream, sample: Sample) -> None:
         clock = state.clock
-        if clock.believes(sample.stamp_ns, sample.arrival_ns):
+        if clock.lags.believes(sample.stamp_ns, sample.arrival_ns):
             if clock.held:
                 state.quarantined += clock.drop_held()
             self._take(state, sample)
@@ -186,7 +186,7 @@ class Synchronizer:
             self._take(state, each)
 
     def _take(self, state: SyncStream, sample: Sample) -> None:
-        sample.time_ns = sample.stamp_ns - state.clock.offset_ns
+        sample.time_ns = sample.stamp_ns - state.clock.lags.offset_ns
         if state is self._reference:
             self._take_reference(state, sample)
         else:

@@ -127,7 +127,7 @@ class SyncStream:
         behind_ns = reference_ns + self.matcher.ahead_ns - newest_ns
         if behind_ns <= 0:
             return self._hole_filled_at(reference_ns) if self.buffer.reorder_ns else now_ns
-        if self.matcher.is_proven(behind_ns, self.clock.gap_ns):
+        if self.matcher.is_proven(behind_ns, self.clock.lags.gap_ns):
             return now_ns
         lost_ns = self._lost_at(newest_ns, behind_ns, deadline_ns)
         return min(max(lost_ns, self.resumed_ns + GRACE_NS), silent_ns) if lost_ns else now_ns
@@ -146,12 +146,12 @@ class SyncStream:
     def _lost_at(self, newest_ns: int, behind_ns: int, deadline_ns: int) -> int:
         """Latest usual arrival of the message waited for; 0 when none can come in time."""
         clock = self.clock
-        period_ns = max(self.period_ns, clock.gap_ns)
-        most = (deadline_ns - clock.least_lag_ns - newest_ns) // period_ns
+        period_ns = max(self.period_ns, clock.lags.gap_ns)
+        most = (deadline_ns - clock.lags.least_lag_ns - newest_ns) // period_ns
         step = self.matcher.wanted_step(behind_ns, period_ns, most)
         if step < 1:
             return 0
-        return newest_ns + step * period_ns + clock.late_lag_ns
+        return newest_ns + step * period_ns + clock.lags.late_lag_ns
 
     # --- what is told ---------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class SyncStream:
 
     def absence(self, now_ns: int) -> Reason:
         """Why there is no message, as far as its arrivals tell."""
-        if not self.clock.accepted:
+        if not self.clock.lags.accepted:
             return "never seen"
         return "silent" if self.silent_from_ns() <= now_ns else "not arrived"
 
@@ -206,12 +206,12 @@ class SyncStream:
             counts=self.counts(pending),
             rate_hz=(self.pushed - 1) * NS_PER_S / heard_for_ns if heard_for_ns else 0.0,
             silence_ns=now_ns - self.heard_ns if self.pushed else 0,
-            is_alive=clock.accepted > 0 and now_ns < self.silent_from_ns(),
-            lag_ns=clock.lag_ns,
-            jitter_ns=clock.spread_ns,
+            is_alive=clock.lags.accepted > 0 and now_ns < self.silent_from_ns(),
+            lag_ns=clock.lags.lag_ns,
+            jitter_ns=clock.lags.spread_ns,
             learned_offset_ns=clock.learned_ns,
             is_clock_trusted=clock.is_trusted,
-            gap_ns=clock.gap_ns,
+            gap_ns=clock.lags.gap_ns,
             reorder_ns=self.buffer.reorder_ns,
             sets=self.sets,
             sets_in=self.sets_in,
