@@ -83,7 +83,7 @@ class LagModel:
         self._lateness_ns = 0
         self._bucket_ns = max(BUCKET_NS, 10 * period_ns)
         self._bucket_end_ns = 0
-        self._wobble_ns = NS_PER_MS
+        self._wobble_ns = NS_PER_MS // 4
         self._drift_ns = self._error_ns = 0
 
     def believes(self, stamp_ns: int, arrival_ns: int) -> bool:
@@ -160,7 +160,7 @@ class LagModel:
         self.floor_ns = min(self.floor_ns, least_ns)
         if outage_ns > self._bucket_ns:  # the clock drifted on; lags before and after do not mix
             self.offset_ns -= self._drift_ns * outage_ns // self._bucket_ns
-            self.refine_limit_ns = outage_ns // DRIFT_PER_S + NS_PER_MS
+            self.refine_limit_ns = outage_ns // DRIFT_PER_S + 3 * NS_PER_MS
             self._previous = Lags(FOREVER_NS, previous.gap_ns)
             return
         change_ns = least_ns - previous.least_ns if previous.least_ns < FOREVER_NS else 0
@@ -189,7 +189,7 @@ class LagModel:
         if (error_ns > 0) == (before_ns > 0):
             agreed_ns = min(error_ns, before_ns, key=abs)
         if abs(agreed_ns) > self._deaf_ns:
-            self._drift_ns += (agreed_ns >> 2) - (self._drift_ns >> 3)
+            self._drift_ns += (agreed_ns >> 1) - (self._drift_ns >> 2)
         else:
             agreed_ns = 0
         most_ns = self._bucket_ns // DRIFT_PER_S
