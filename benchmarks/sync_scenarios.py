@@ -46,6 +46,8 @@ class Scenario:
     seed: int
     rates_hz: dict[str, float]
     tolerances_ns: dict[str, int]
+    delays_ns: dict[str, int]
+    """Least transport delays, where somebody has measured and declared them."""
     reference: str = REFERENCE
     seconds: float = 24.0
     events: list[Event] = field(default_factory=list)
@@ -61,30 +63,38 @@ Fault = Callable[[Scenario, random.Random], None]
 
 
 def clean_rig(
-    kind: str, seed: int, rng: random.Random, reference: str = REFERENCE, **rates: float
+    kind: str,
+    seed: int,
+    rng: random.Random,
+    reference: str = REFERENCE,
+    declares_delays: bool = False,
+    **rates: float,
 ) -> Scenario:
-    """Free-running sensors; `rates` changes or (0) removes streams of `RIG`."""
-    names = [name for name in RIG if rates.get(name, 1.0) > 0]
-    rates_hz = {name: rates.get(name, RIG[name][0]) for name in names}
-    tolerances = {name: round(RIG[name][1] * MS) for name in names}
-    scenario = Scenario(kind, seed, rates_hz, tolerances, reference)
-    for name in names:
-        scenario.events += _sensor(name, rates_hz[name], scenario.seconds, rng)
+    """Free-running sensors; `rates` changes those of `RIG`."""
+    rates_hz = {name: rates.get(name, RIG[name][0]) for name in RIG}
+    tolerances = {name: round(RIG[name][1] * MS) for name in RIG}
+    scenario = Scenario(kind, seed, rates_hz, tolerances, {}, reference)
+    for name in RIG:
+        delay_ns = round(rng.uniform(RIG[name][2], RIG[name][3]) * MS)
+        scenario.events += _sensor(name, rates_hz[name], delay_ns, scenario.seconds, rng)
+        if declares_delays:
+            scenario.delays_ns[name] = delay_ns
     for ident, event in enumerate(scenario.events):
         event.ident = ident
     return scenario
 
 
-def _sensor(name: str, rate_hz: float, seconds: float, rng: random.Random) -> list[Event]:
-    _, _, least_ms, most_ms, jitter_ms = RIG[name]
+def _sensor(
+    name: str, rate_hz: float, delay_ns: int, seconds: float, rng: random.Random
+) -> list[Event]:
+    jitter_ms = RIG[name][4]
     period_ns = S / rate_hz * (1 + rng.uniform(-1e-4, 1e-4))
     phase_ns = rng.uniform(0, period_ns)
-    delay_ns = rng.uniform(least_ms, most_ms) * MS
     events: list[Event] = []
     previous_ns = 0
     for k in range(int(seconds * rate_hz)):
         true_ns = START_NS + round(phase_ns + k * period_ns + rng.gauss(0, 0.2 * MS))
-        arrival_ns = true_ns + round(delay_ns + rng.expovariate(1 / (jitter_ms * MS)))
+        arrival_ns = true_ns + delay_ns + round(rng.expovariate(1 / (jitter_ms * MS)))
         previous_ns = max(previous_ns + 1, arrival_ns)  # one connection delivers in order
         events.append(Event(name, true_ns, true_ns, previous_ns, 0))
     return events
@@ -348,6 +358,10 @@ KINDS: dict[str, tuple[dict[str, object], list[Fault]]] = {
     "steps_audio_there_and_back": ({}, [step(7, 8, "audio"), step(-7, 16, "audio")]),
     "late_clock_sync": ({}, [late_sync(-1_000_000, 8)]),
     "late_clock_sync_camera": ({}, [late_sync(-900, 8, "camera")]),
+    "late_clock_sync_camera_declared": (
+        {"declares_delays": True},
+        [late_sync(-900, 8, "camera")],
+    ),
     "future_stamps": ({}, [bad_stamps(0.02, future)]),
     "zero_stamps": ({}, [bad_stamps(0.02, zero)]),
     "past_stamps": ({}, [bad_stamps(0.02, past)]),

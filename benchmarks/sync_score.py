@@ -33,7 +33,12 @@ Emitted = list[tuple[int, FrameSet]]
 def synchronizer_for(scenario: Scenario) -> Synchronizer:
     """As an integrator would write it down: rates and tolerances, nothing learned beforehand."""
     specs = [
-        StreamSpec(name=name, rate_hz=rate, tolerance_ns=scenario.tolerances_ns[name])
+        StreamSpec(
+            name=name,
+            rate_hz=rate,
+            tolerance_ns=scenario.tolerances_ns[name],
+            delay_ns=scenario.delays_ns.get(name),
+        )
         for name, rate in scenario.rates_hz.items()
     ]
     return Synchronizer(streams=specs, reference=scenario.reference, max_wait_ns=BUDGET_NS)

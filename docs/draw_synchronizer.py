@@ -76,7 +76,8 @@ def draw(name: str, title: str, end_ms: float, fault: Fault) -> None:
         if m.true_ms >= 0 and m.arrival_ms <= end_ms:
             y, color = rows[m.stream], COLORS[m.stream]
             svg.line((x(m.true_ms), y), (x(m.arrival_ms), y + 12), color)
-            svg.dot((x(m.true_ms), y), color, 4, filled=False)
+            wrong = m.stamp_ms != m.true_ms
+            svg.dot((x(m.true_ms), y), "#c0392b" if wrong else color, 4, filled=False)
             svg.dot((x(m.arrival_ms), y + 12), color, 3)
     for place, frame_set in enumerate(sets):
         _bar(svg, frame_set, x, floor + 24 * (place % lanes))
@@ -91,7 +92,9 @@ def _axes(svg: Svg, rows: dict[str, int], x: Callable, end_ms: float, bottom: fl
         svg.line((x(at_ms), TOP), (x(at_ms), bottom), "#eee")
         svg.text((x(at_ms), bottom + 16), f"{at_ms}", size=11, anchor="middle")
     svg.text((8, rows["gps"] + ROW + 18), "sets", size=13)
-    words = "ms; hollow: measured, filled: arrived; bar: set, opened to closed"
+    words = (
+        "ms; hollow: measured (red: stamped 5 s ahead), filled: arrived; bar: set, opened to closed"
+    )
     svg.text((LEFT, bottom + 36), words, size=11)
 
 
@@ -114,8 +117,8 @@ def late_gps(m: Message) -> Message:
     return m
 
 
-def dead_camera(m: Message) -> Message | None:
-    return None if m.stream == "camera" and 180 < m.true_ms < 700 else m
+def dead_gps(m: Message) -> Message | None:
+    return None if m.stream == "gps" and 180 < m.true_ms < 700 else m
 
 
 def dead_lidar(m: Message) -> Message | None:
@@ -141,7 +144,7 @@ def stalled(m: Message) -> Message:
 PICTURES: list[tuple[str, str, float, Fault]] = [
     ("usual", "A set leaves with the arrival that completes it", 600, usual),
     ("late", "One late message is waited for, inside the budget", 600, late_gps),
-    ("silent", "A silent camera costs waiting once, then none", 1000, dead_camera),
+    ("silent", "A silent GPS costs some waiting, then none until it returns", 1000, dead_gps),
     ("lost", "A lost reference leaves a tick in its place", 600, lost_lidar),
     ("reference", "A silent reference is carried on as ticks", 1000, dead_lidar),
     ("step", "A stepped clock: held, agreed upon, shifted, used", 600, stepped_camera),

@@ -126,6 +126,8 @@ class StreamState(msgspec.Struct, frozen=True):
 
     name: str
     counts: StreamCounts
+    held: int
+    """Messages kept for sets to come, used before or not."""
     is_alive: bool
     rate_hz: float
     """Mean rate of arrival since the first message."""
@@ -140,7 +142,7 @@ class StreamState(msgspec.Struct, frozen=True):
     is_clock_trusted: bool
     """False: the stamps were implausible from the start, alignment is by arrival."""
     gap_ns: int
-    """Least stamp gap seen lately; 0: unknown."""
+    """Least stamp gap seen lately."""
     reorder_ns: int
     """How late messages come behind their successors, lately."""
     sets: int

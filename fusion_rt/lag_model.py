@@ -5,7 +5,6 @@ drifting clock and is followed; one that moves at once is a link that changed an
 """
 
 from collections import deque
-from typing import NamedTuple
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 
@@ -15,21 +14,9 @@ ODD_NS = 100 * NS_PER_MS
 BUCKET_NS = 2 * NS_PER_S
 DRIFT_PER_S = 2000
 """Drift is followed up to 1 / 2000 = 0.5 ms a second."""
-ENOUGH = 16
-"""Accepted messages before the least gap seen is believed as it is."""
 LEAST_PATIENCE_NS = 30 * NS_PER_MS
 MOST_PATIENCE_NS = 200 * NS_PER_MS
 """Beyond the usual lag, before a message counts as lost."""
-
-
-class Lags(NamedTuple):
-    """Least lag and least stamp gap of one stretch of time."""
-
-    least_ns: int
-    gap_ns: int
-
-
-_NO_LAGS = Lags(FOREVER_NS, FOREVER_NS)
 
 
 class LagModel:
@@ -45,11 +32,12 @@ class LagModel:
         "_least_ns",
         "_most_ns",
         "_period_ns",
-        "_previous",
+        "_previous_ns",
         "_wobble_ns",
         "accepted",
         "base_ns",
         "floor_ns",
+        "gap_ns",
         "lag_ns",
         "last_stamp_ns",
         "limit_ns",
@@ -64,6 +52,8 @@ class LagModel:
         self.offset_ns = offset_ns
         """How far the stamps run ahead of rig time, calibrated and learned together."""
         self.accepted = 0
+        self.gap_ns = period_ns - (period_ns >> 4)
+        """Least gap of stamps lately; at first, a little less than the rate says."""
         self.lag_ns = delay_ns
         """The usual lag, of corrected stamps; until one is known the declared delay."""
         self.spread_ns = 10 * NS_PER_MS
@@ -77,8 +67,7 @@ class LagModel:
         """After a step: as much of it may still be wrong. 0: nothing to refine."""
         self.last_stamp_ns = 0
         self.stamps: deque[int] = deque(maxlen=8)
-        self._previous = _NO_LAGS
-        self._least_ns, self._gap_ns = _NO_LAGS
+        self._previous_ns = self._least_ns = self._gap_ns = FOREVER_NS
         self._most_ns = -FOREVER_NS
         self._lateness_ns = 0
         self._bucket_ns = max(BUCKET_NS, 10 * period_ns)
@@ -111,21 +100,15 @@ class LagModel:
             self.stamps.append(stamp_ns)
             if gap_ns < self._gap_ns:
                 self._gap_ns = gap_ns
+                if gap_ns < self.gap_ns:
+                    self.gap_ns = gap_ns
         self.accepted += 1
         if arrival_ns >= self._bucket_end_ns:
             self._turn_bucket(arrival_ns)
 
     @property
-    def gap_ns(self) -> int:
-        """Least stamp gap: as seen lately, with little evidence at most what the rate says."""
-        gap_ns = min(self._gap_ns, self._previous.gap_ns)
-        if self.accepted >= ENOUGH:
-            return gap_ns
-        return min(gap_ns, self._period_ns - (self._period_ns >> 4))
-
-    @property
     def least_lag_ns(self) -> int:
-        return min(self._least_ns, self._previous.least_ns, self.lag_ns)
+        return min(self._least_ns, self._previous_ns, self.lag_ns)
 
     @property
     def late_lag_ns(self) -> int:
@@ -141,19 +124,21 @@ class LagModel:
         self.stamps.clear()
         self.floor_ns = FOREVER_NS
         self._error_ns = self.refine_limit_ns = self._drift_ns = 0
-        self._previous = Lags(FOREVER_NS, self._previous.gap_ns)
+        self._previous_ns = FOREVER_NS
         self._least_ns, self._most_ns = FOREVER_NS, -FOREVER_NS
         self._bucket_end_ns = arrival_ns + self._bucket_ns
 
     # --- drift ----------------------------------------------------------------------------------
 
     def _turn_bucket(self, arrival_ns: int) -> None:
-        least_ns, previous = self._least_ns, self._previous
+        least_ns, previous_ns = self._least_ns, self._previous_ns
         outage_ns = arrival_ns - self._bucket_end_ns
         self._lateness_ns -= self._lateness_ns >> 3
         self._lateness_ns = max(self._lateness_ns, self._most_ns - self.lag_ns)
-        self._previous = Lags(least_ns, self._gap_ns)
-        self._least_ns, self._gap_ns = _NO_LAGS
+        self._previous_ns = least_ns
+        if self._gap_ns < FOREVER_NS:
+            self.gap_ns = self._gap_ns
+        self._least_ns = self._gap_ns = FOREVER_NS
         self._most_ns = -FOREVER_NS
         self._bucket_end_ns = arrival_ns + self._bucket_ns
         self.limit_ns = max(ODD_NS, 6 * self.spread_ns)
@@ -161,9 +146,9 @@ class LagModel:
         if outage_ns > self._bucket_ns:  # the clock drifted on; lags before and after do not mix
             self.offset_ns -= self._drift_ns * outage_ns // self._bucket_ns
             self.refine_limit_ns = outage_ns // DRIFT_PER_S + 3 * NS_PER_MS
-            self._previous = Lags(FOREVER_NS, previous.gap_ns)
+            self._previous_ns = FOREVER_NS
             return
-        change_ns = least_ns - previous.least_ns if previous.least_ns < FOREVER_NS else 0
+        change_ns = least_ns - previous_ns if previous_ns < FOREVER_NS else 0
         if self.base_ns is None:
             self.base_ns = least_ns
         elif self.refine_limit_ns:
@@ -206,4 +191,4 @@ class LagModel:
         self.lag_ns += by_ns
         self._error_ns += by_ns
         self.floor_ns += by_ns
-        self._previous = Lags(self._previous.least_ns + by_ns, self._previous.gap_ns)
+        self._previous_ns += by_ns

@@ -49,6 +49,7 @@ class _OpenSet:
         "opened_ns",
         "sample",
         "settles_ns",
+        "stamp_ns",
         "time_ns",
         "timed",
     )
@@ -58,6 +59,7 @@ class _OpenSet:
     ) -> None:
         self.time_ns = time_ns
         self.sample = sample
+        self.stamp_ns = None if sample is None else sample.stamp_ns
         self.opened_ns = opened_ns
         self.deadline_ns = deadline_ns
         self.holes_ns: list[int] = []  # reference times passed over just before this one
@@ -115,7 +117,7 @@ class Synchronizer:
             self._grid = SensorGrid(self._reference, timeout_ns)
         self._others = [s for s in self._streams.values() if s is not self._reference]
         self._names = list(self._streams)
-        self._required = [spec.name for spec in streams if spec.required]
+        self._required = {spec.name for spec in streams if spec.required}
         self.specs = tuple(streams)
         self.reference = reference if self._reference is None else self._reference.name
         self.max_wait_ns = max_wait_ns
@@ -194,9 +196,7 @@ class Synchronizer:
 
     def _take_reference(self, state: SyncStream, sample: Sample) -> None:
         stamp_ns = sample.stamp_ns
-        if stamp_ns in self._delivered or any(
-            s.sample is not None and s.sample.stamp_ns == stamp_ns for s in self._open
-        ):
+        if stamp_ns in self._delivered or stamp_ns in [s.stamp_ns for s in self._open]:
             state.duplicate += 1
             return
         half_ns = self._grid.period_ns // 2
@@ -317,7 +317,7 @@ class Synchronizer:
             self._grid.stamp_ns(time_ns) if sample is None else sample.stamp_ns,
             members,
             "partial" if missing else "complete",
-            not any(name in self._required for name in missing),
+            not missing or self._required.isdisjoint(missing),
             sample is None,
             opened.opened_ns,
             now_ns,

@@ -204,6 +204,7 @@ class SyncStream:
         return StreamState(
             name=self.name,
             counts=self.counts(pending),
+            held=len(self.buffer.samples) + pending + len(clock.held),
             rate_hz=(self.pushed - 1) * NS_PER_S / heard_for_ns if heard_for_ns else 0.0,
             silence_ns=now_ns - self.heard_ns if self.pushed else 0,
             is_alive=clock.lags.accepted > 0 and now_ns < self.silent_from_ns(),
