@@ -170,14 +170,14 @@ class LagModel:
     def _follow(self, error_ns: int) -> None:
         """Move the offset by what two stretches of time agree on and at the rate found so far."""
         before_ns, self._error_ns = self._error_ns, error_ns
-        agreed_ns = 0
+        agreed_ns, most_ns = 0, self._bucket_ns // DRIFT_PER_S
         if (error_ns > 0) == (before_ns > 0):
             agreed_ns = min(error_ns, before_ns, key=abs)
         if abs(agreed_ns) > self._deaf_ns:
-            self._drift_ns += (agreed_ns >> 1) - (self._drift_ns >> 2)
+            drift_ns = self._drift_ns + (agreed_ns >> 1) - (self._drift_ns >> 2)
+            self._drift_ns = max(-most_ns, min(most_ns, drift_ns))
         else:
             agreed_ns = 0
-        most_ns = self._bucket_ns // DRIFT_PER_S
         self._shift(-max(-most_ns, min(most_ns, agreed_ns + self._drift_ns)))
 
     @property

@@ -22,6 +22,7 @@ from fusion_rt.frame_set import (
     Tick,
 )
 from fusion_rt.lag_model import FOREVER_NS
+from fusion_rt.open_set import OpenSet
 from fusion_rt.reference_grid import FixedGrid, Grid, SensorGrid
 from fusion_rt.stream_buffer import Sample
 from fusion_rt.sync_modes import MATCHERS
@@ -37,50 +38,6 @@ BLACKOUT_NS = 2 * NS_PER_S
 """A reference silent for longer is dead, stall or not."""
 CATCH_UP_NS = 10 * NS_PER_S
 """After a longer sleep of the process, older ticks are not made up for."""
-
-
-class _OpenSet:
-    """A reference time that waits for its streams. `sample` is None for a tick."""
-
-    __slots__ = (
-        "close_ns",
-        "deadline_ns",
-        "holes_ns",
-        "opened_ns",
-        "sample",
-        "settles_ns",
-        "stamp_ns",
-        "time_ns",
-        "timed",
-    )
-
-    def __init__(
-        self, time_ns: int, sample: Sample | None, opened_ns: int, deadline_ns: int
-    ) -> None:
-        self.time_ns = time_ns
-        self.sample = sample
-        self.stamp_ns = None if sample is None else sample.stamp_ns
-        self.opened_ns = opened_ns
-        self.deadline_ns = deadline_ns
-        self.holes_ns: list[int] = []  # reference times passed over just before this one
-        self.settles_ns: list[int] = []
-        self.timed = 0  # bit i: stream i settles by the passing of time, not by an arrival
-        self.close_ns = deadline_ns
-
-    def settle(self, stream: SyncStream, now_ns: int) -> None:
-        """Ask until when this stream is worth waiting for."""
-        index = stream.index
-        at_ns = stream.settles_at(self.time_ns, self.deadline_ns, now_ns)
-        if at_ns > now_ns:
-            self.settles_ns[index] = at_ns
-            self.timed |= 1 << index
-        else:
-            self.settles_ns[index] = now_ns
-            self.timed &= ~(1 << index)
-
-    def schedule(self) -> None:
-        latest_ns = max(self.settles_ns)
-        self.close_ns = latest_ns if latest_ns < self.deadline_ns else self.deadline_ns
 
 
 class Synchronizer:
@@ -122,7 +79,7 @@ class Synchronizer:
         self.reference = reference if self._reference is None else self._reference.name
         self.max_wait_ns = max_wait_ns
         self._stall_ns = STALL_NS + min(s.period_ns for s in self._streams.values())
-        self._open: list[_OpenSet] = []
+        self._open: list[OpenSet] = []
         self._delivered: deque[int] = deque(maxlen=8)
         self._closed_time_ns = -FOREVER_NS
         self._closed_was_tick, self._closed_opened_ns = False, FOREVER_NS
@@ -219,11 +176,11 @@ class Synchronizer:
             if later.sample is None and abs(later.time_ns - time_ns) < half_ns:
                 self._open.pop(place)
                 break
-        opened = _OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns)
+        opened = OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns)
         opened.holes_ns = self._grid.take(time_ns)
         self._insert(opened, now_ns)
 
-    def _insert(self, opened: _OpenSet, now_ns: int) -> None:
+    def _insert(self, opened: OpenSet, now_ns: int) -> None:
         """Put it in order of time; sets leave in that order, so those before must hurry."""
         place = len(self._open)
         while place and self._open[place - 1].time_ns > opened.time_ns:
@@ -237,7 +194,7 @@ class Synchronizer:
         while place and self._open[place - 1].deadline_ns > opened.deadline_ns:
             place -= 1
             self._open[place].deadline_ns = opened.deadline_ns
-        if place == 0:
+        if place == 0 or not self._open[0].settles_ns:
             self._lead(now_ns)
 
     def _lead(self, now_ns: int) -> None:
@@ -290,7 +247,7 @@ class Synchronizer:
         head = self._open.pop(0)
         sets = []
         for hole_ns in head.holes_ns:
-            hole = _OpenSet(hole_ns, None, head.opened_ns, head.deadline_ns)
+            hole = OpenSet(hole_ns, None, head.opened_ns, head.deadline_ns)
             hole.settles_ns, hole.timed = head.settles_ns, head.timed
             sets.append(self._close(hole, now_ns))
         sets.append(self._close(head, now_ns))
@@ -300,7 +257,7 @@ class Synchronizer:
             self._plan(self._tick_ns)
         return sets
 
-    def _close(self, opened: _OpenSet, now_ns: int) -> FrameSet:
+    def _close(self, opened: OpenSet, now_ns: int) -> FrameSet:
         time_ns, sample = opened.time_ns, opened.sample
         members: dict[str, Member] = {}
         for name, stream in self._streams.items():
@@ -325,7 +282,7 @@ class Synchronizer:
             waited_for,
         )
 
-    def _verdict(self, opened: _OpenSet, now_ns: int) -> tuple[ClosedBy, str]:
+    def _verdict(self, opened: OpenSet, now_ns: int) -> tuple[ClosedBy, str]:
         """What closed the set, and the stream that settled last."""
         settles_ns = opened.settles_ns
         latest_ns = max(settles_ns)
@@ -349,7 +306,7 @@ class Synchronizer:
         deadline_ns = max(now_ns, expected_ns + self.max_wait_ns)
         self._grid.tick()
         self._served_ns = max(self._served_ns, now_ns)
-        self._insert(_OpenSet(time_ns, None, now_ns, deadline_ns), now_ns)
+        self._insert(OpenSet(time_ns, None, now_ns, deadline_ns), now_ns)
         self._plan_tick()
 
     def _plan_tick(self) -> None:

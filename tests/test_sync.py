@@ -344,3 +344,16 @@ def test_an_unknown_stream_is_refused(feed):
 def test_what_cannot_run_is_refused_at_the_start(changes, message):
     with pytest.raises(SyncConfigError, match=message):
         Synchronizer(**{"streams": RIG, **changes})
+
+
+def test_a_tick_that_is_replaced_makes_way_for_the_next_open_set():
+    feed = Feed(Synchronizer(streams=RIG, reference="lidar"))
+    feed.run(0, 1000)
+    feed.run(1000, 1400, "lidar", "gps")
+    feed.advance(1450)
+    for at_ms in (1445, 1405, 1425):  # three sweeps where one was due, out of order
+        feed.push("lidar", at_ms, delay_ms=1460 - at_ms)
+    feed.push("camera", 1433, delay_ms=40)
+    feed.advance(2000)
+    times = [s.reference_ns for s in feed.sets]
+    assert times == sorted(times)
