@@ -141,7 +141,8 @@ class SyncStream:
         before_ns, after_ns = buffer.times[after - 1], buffer.times[after]
         if 2 * (after_ns - before_ns) < 3 * self.period_ns:
             return 0
-        return buffer.samples[after].arrival_ns + buffer.reorder_ns
+        # The latest so far is not the latest there can be.
+        return buffer.samples[after].arrival_ns + buffer.reorder_ns * 5 // 4 + GRACE_NS // 5
 
     def _lost_at(self, newest_ns: int, behind_ns: int, deadline_ns: int) -> int:
         """Latest usual arrival of the message waited for; 0 when none can come in time."""
