@@ -103,7 +103,8 @@ class StreamClock:
         self.lags.lag_ns = raw_ns + self.lags.offset_ns
         self.lags.base_ns = None
         self.lags.restart(run[-1].stamp_ns, run[-1].arrival_ns)
-        self._tell("aligned by arrival", self.lags.offset_ns - before_ns, run[-1].arrival_ns)
+        kind: ClockEventKind = "returned" if self.is_trusted else "aligned by arrival"
+        self._tell(kind, self.lags.offset_ns - before_ns, run[-1].arrival_ns)
 
     def _fitting_offset(self, sample: Sample) -> int | None:
         """An offset known from before, or from a peer, under which the lag is a usual one."""
