@@ -33,6 +33,7 @@ class LagModel:
         "_most_ns",
         "_period_ns",
         "_previous_ns",
+        "_settling",
         "_wobble_ns",
         "accepted",
         "base_ns",
@@ -73,7 +74,7 @@ class LagModel:
         self._bucket_ns = max(BUCKET_NS, 10 * period_ns)
         self._bucket_end_ns = 0
         self._wobble_ns = NS_PER_MS // 4
-        self._drift_ns = self._error_ns = 0
+        self._drift_ns = self._error_ns = self._settling = 0
 
     def believes(self, stamp_ns: int, arrival_ns: int) -> bool:
         """Whether the stamp fits what is known; if so it is learned from."""
@@ -140,7 +141,9 @@ class LagModel:
             self.gap_ns = self._gap_ns
         self._least_ns = self._gap_ns = FOREVER_NS
         self._most_ns = -FOREVER_NS
-        self._bucket_end_ns = arrival_ns + self._bucket_ns
+        # The more jitter, the more messages it takes for one to come without any.
+        patience = 1 + min(3, self.spread_ns // (7 * NS_PER_MS))
+        self._bucket_end_ns = arrival_ns + patience * self._bucket_ns
         self.limit_ns = max(ODD_NS, 6 * self.spread_ns)
         self.floor_ns = min(self.floor_ns, least_ns)
         if outage_ns > self._bucket_ns:  # the clock drifted on; lags before and after do not mix
@@ -151,6 +154,10 @@ class LagModel:
         change_ns = least_ns - previous_ns if previous_ns < FOREVER_NS else 0
         if self.base_ns is None:
             self.base_ns = least_ns
+            self._settling = min(6, self.spread_ns // (2 * NS_PER_MS))
+        elif self._settling > 0:  # the more jitter, the longer until the floor has been seen
+            self._settling -= 1
+            self.base_ns = min(self.base_ns, least_ns)
         elif self.refine_limit_ns:
             self._refine(least_ns - self.base_ns)
         elif abs(change_ns) > 3 * NS_PER_MS + self.spread_ns:
@@ -183,7 +190,7 @@ class LagModel:
     @property
     def _deaf_ns(self) -> int:
         """Less than this is noise of the least lag."""
-        return NS_PER_MS // 4 + self._wobble_ns // 2
+        return NS_PER_MS // 4 + max(self._wobble_ns // 2, self.spread_ns // 8)
 
     def _shift(self, by_ns: int) -> None:
         """Change the offset and all that was learned under the old one."""

@@ -1,5 +1,6 @@
 """What a stream's clock learns from stamps and arrivals."""
 
+import random
 from collections import deque
 
 import pytest
@@ -93,7 +94,7 @@ def test_stamps_frozen_at_zero_are_never_taken_for_a_clock(sensor):
 def test_drift_is_followed(sensor, ms_per_s):
     for k in range(600):
         sensor.send(k, by_ms=ms_per_s * k / 10)
-    assert sensor.clock.learned_ns == pytest.approx(60 * ms_per_s * MS, abs=1.5 * MS)
+    assert sensor.clock.learned_ns == pytest.approx(60 * ms_per_s * MS, abs=2 * MS)
 
 
 def test_a_slower_link_is_not_a_drifting_clock(sensor):
@@ -158,3 +159,13 @@ def test_a_peer_wrong_from_the_start_shares_its_offset():
     sensor.send(0, by_ms=-1e9)
     assert sensor.clock.learned_ns == -1_000_000_000 * MS
     assert not sensor.clock.is_trusted
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_heavy_jitter_is_not_a_drift(seed):
+    """The least of a few jittering lags says little: the floor must be seen before it is used."""
+    rng = random.Random(seed)
+    sensor = Sensor()
+    for k in range(300):
+        sensor.send(k, delay_ms=40 + abs(rng.gauss(0, 25)))
+    assert abs(sensor.clock.learned_ns) < 3 * MS
