@@ -19,8 +19,8 @@ from statistics import mean, median
 from benchmarks.sync_peers import ApproximateTime, LatestValue
 from benchmarks.sync_scenarios import KINDS, MS, Event, S, Scenario, make
 from benchmarks.sync_score import Aligner, Score, drive, score, synchronizer_for
-from fusion_rt.frame_set import StreamSpec
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import StreamSpec
 
 PEERS: dict[str, Callable[[Scenario], Aligner]] = {
     "fusion_rt": synchronizer_for,

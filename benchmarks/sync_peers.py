@@ -9,7 +9,7 @@ slop, nearest first, and the first combination spanning less than the slop leave
 from itertools import product
 from typing import Any
 
-from fusion_rt.frame_set import FrameSet, Member
+from fusion_rt.sync.frame_set import FrameSet, Member
 
 
 def _set(names: list[str], parts: dict[str, tuple[int, Any]], ref: int, now_ns: int) -> FrameSet:

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from benchmarks.sync_scenarios import MS, Event, S, Scenario
-from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec
 
 BUDGET_NS = 150 * MS
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.svg import Svg
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec
 
 MS = 1_000_000
 T0 = 1_700_000_000_000_000_000

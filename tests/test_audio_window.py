@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from fusion_rt.audio_window import Chunk, SampleClock, cut_window
+from fusion_rt.sync.audio_window import Chunk, SampleClock, cut_window
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusion_rt.pose import Pose, extrapolate_pose, interpolate_pose, pose_at
+from fusion_rt.sync.pose import Pose, extrapolate_pose, interpolate_pose, pose_at
 
 S = 1_000_000_000
 

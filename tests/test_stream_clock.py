@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 
-from fusion_rt.frame_set import ClockEvent
-from fusion_rt.stream_buffer import Sample
-from fusion_rt.stream_clock import StreamClock
+from fusion_rt.sync.frame_set import ClockEvent
+from fusion_rt.sync.stream_buffer import Sample
+from fusion_rt.sync.stream_clock import StreamClock
 
 MS = 1_000_000
 T0 = 1_700_000_000_000_000_000

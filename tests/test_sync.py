@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from fusion_rt.errors import SyncConfigError, UnknownStreamError
-from fusion_rt.frame_set import FrameSet, StreamSpec, Tick
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec, Tick
 
 MS = 1_000_000
 T0 = 1_700_000_000_000_000_000

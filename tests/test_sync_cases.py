@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 CASES = SHARED / "sync_cases" / "ros_approximate_time_cases.json"

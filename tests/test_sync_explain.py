@@ -5,9 +5,9 @@ import re
 import pytest
 
 from benchmarks.sync_scenarios import MS, Scenario, make
-from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.sync import Synchronizer
-from fusion_rt.sync_explain import Finding, explain_set, explain_streams
+from fusion_rt.sync.explain import Finding, explain_set, explain_streams
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec
 
 
 def run(

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from benchmarks.sync_scenarios import MS, START_NS, Event, S
 from benchmarks.sync_score import drive
-from fusion_rt.frame_set import FrameSet, StreamSpec, Tick
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec, Tick
 
 MAX_WAIT_NS = 150 * MS
 REPLAY_NS = 3600 * S  # a timer that never strikes: recorded messages pushed again, nothing else

@@ -7,8 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.sync_scenarios import Scenario, make
-from fusion_rt.errors import ConfigError
-from fusion_rt.tune_sync import (
+from fusion_rt.commands.tune_sync import (
     Arrival,
     draw,
     rates_of,
@@ -17,6 +16,7 @@ from fusion_rt.tune_sync import (
     rig_snippet,
     tune,
 )
+from fusion_rt.errors import ConfigError
 
 MS = 1_000_000
 

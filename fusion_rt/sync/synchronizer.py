@@ -12,7 +12,7 @@ from typing import Any
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import SyncConfigError, UnknownStreamError
-from fusion_rt.frame_set import (
+from fusion_rt.sync.frame_set import (
     ClockEvent,
     ClosedBy,
     FrameSet,
@@ -21,12 +21,12 @@ from fusion_rt.frame_set import (
     StreamState,
     Tick,
 )
-from fusion_rt.lag_model import FOREVER_NS
-from fusion_rt.open_set import OpenSet
-from fusion_rt.reference_grid import FixedGrid, Grid, SensorGrid
-from fusion_rt.stream_buffer import Sample
-from fusion_rt.sync_modes import MATCHERS
-from fusion_rt.sync_stream import GRACE_NS, SyncStream
+from fusion_rt.sync.lag_model import FOREVER_NS
+from fusion_rt.sync.modes import MATCHERS
+from fusion_rt.sync.open_set import OpenSet
+from fusion_rt.sync.reference_grid import FixedGrid, Grid, SensorGrid
+from fusion_rt.sync.stream import GRACE_NS, SyncStream
+from fusion_rt.sync.stream_buffer import Sample
 
 DEFAULT_MAX_WAIT_NS = 150 * NS_PER_MS
 DEFAULT_LATENESS_NS = 100 * NS_PER_MS

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import ConfigError
-from fusion_rt.frame_set import FrameSet, StreamSpec
 from fusion_rt.svg import Svg
 from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec
 
 COLUMNS = ["stream", "stamp_ns", "arrival_ns"]
 WAITS_MS = (0, 10, 20, 40, 60, 80, 100, 150, 200, 300)

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Protocol
 
 from fusion_rt.clock import NS_PER_MS
-from fusion_rt.frame_set import Member, Part, Quality, StreamSpec
-from fusion_rt.stream_buffer import Sample, StreamBuffer
+from fusion_rt.sync.frame_set import Member, Part, Quality, StreamSpec
+from fusion_rt.sync.stream_buffer import Sample, StreamBuffer
 
 GRID_SLACK_NS = 10 * NS_PER_MS
 """A coming message may lie this far off the place where the period puts it."""

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.frame_set import Tick
-from fusion_rt.sync_stream import SyncStream
+from fusion_rt.sync.frame_set import Tick
+from fusion_rt.sync.stream import SyncStream
 
 MOST_HOLES = 32
 """A longer outage is not made up for tick by tick: its ticks went out while it lasted."""

@@ -8,9 +8,9 @@ learns the same.
 from collections import deque
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.frame_set import ClockEvent, ClockEventKind
-from fusion_rt.lag_model import LagModel
-from fusion_rt.stream_buffer import Sample
+from fusion_rt.sync.frame_set import ClockEvent, ClockEventKind
+from fusion_rt.sync.lag_model import LagModel
+from fusion_rt.sync.stream_buffer import Sample
 
 LATE_LIMIT_NS = NS_PER_S // 2
 """A lag above the usual by more than this is not a straggler."""

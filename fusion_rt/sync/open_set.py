@@ -1,7 +1,7 @@
 """Sync step: a reference time whose set has not left yet, and what it still waits for."""
 
-from fusion_rt.stream_buffer import Sample
-from fusion_rt.sync_stream import SyncStream
+from fusion_rt.sync.stream import SyncStream
+from fusion_rt.sync.stream_buffer import Sample
 
 
 class OpenSet:

@@ -3,10 +3,17 @@
 from collections import deque
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.frame_set import ClockEvent, Member, Reason, StreamCounts, StreamSpec, StreamState
-from fusion_rt.stream_buffer import Sample, StreamBuffer
-from fusion_rt.stream_clock import StreamClock
-from fusion_rt.sync_modes import MATCHERS, Matcher
+from fusion_rt.sync.frame_set import (
+    ClockEvent,
+    Member,
+    Reason,
+    StreamCounts,
+    StreamSpec,
+    StreamState,
+)
+from fusion_rt.sync.modes import MATCHERS, Matcher
+from fusion_rt.sync.stream_buffer import Sample, StreamBuffer
+from fusion_rt.sync.stream_clock import StreamClock
 
 LEAST_SILENCE_NS = 60 * NS_PER_MS
 SILENCE_MARGIN_NS = 20 * NS_PER_MS

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.frame_set import FrameSet, Member, StreamSpec, StreamState
-from fusion_rt.sync import Synchronizer
+from fusion_rt.sync.frame_set import FrameSet, Member, StreamSpec, StreamState
+from fusion_rt.sync.synchronizer import Synchronizer
 
 Cause = Literal[
     "never seen",
