@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fusion_rt import __version__
-from fusion_rt.commands import check, demo, doctor, keys, run, top
+from fusion_rt.commands import check, demo, doctor, keys, run, top, tune_sync
 from fusion_rt.errors import FusionError
 
 EXIT_REFUSED = 2
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, check, top, doctor, keys):
+for command in (demo, run, check, top, doctor, tune_sync, keys):
     command.register(app)
 
 

@@ -121,3 +121,22 @@ class DemoError(FusionError):
 def _one_line(text: str) -> str:
     """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class SyncConfigError(FusionError):
+    """A synchronizer that cannot be built as asked."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        self.field = field
+        self.expected = expected
+        self.got = got
+        super().__init__(f"synchronizer: {field}: expected {expected}, got {got!r}")
+
+
+class UnknownStreamError(FusionError):
+    """A message for a stream the synchronizer was not told of."""
+
+    def __init__(self, stream: str, known: list[str]) -> None:
+        self.stream = stream
+        self.known = known
+        super().__init__(f'synchronizer: unknown stream "{stream}"; known: {", ".join(known)}')
