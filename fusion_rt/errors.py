@@ -28,3 +28,14 @@ class TopicError(FusionError):
         self.topic = topic
         self.problem = problem
         super().__init__(f'topic "{topic}": {problem}')
+
+
+class ArrayError(FusionError):
+    """An array that does not fit what the receiver was built for."""
+
+    def __init__(self, where: str, name: str, expected: str, got: str) -> None:
+        self.where = where
+        self.name = name
+        self.expected = expected
+        self.got = got
+        super().__init__(f'{where}: "{name}" expects {expected}, got {got}')

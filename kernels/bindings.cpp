@@ -1,14 +1,17 @@
-// Python bindings of the CPU twin. Private: fusion_rt/kernels.py is the typed door.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+// Python bindings of the CPU twin. Private: fusion_rt/kernels.py and fusion_rt/preprocess are the
+// typed doors.
+#include "bindings.h"
 
 #include "fingerprint.cuh"
 
 namespace nb = nanobind;
 
-namespace {
+void bind_audio_features(nb::module_& m);
+void bind_image_prepare(nb::module_& m);
+void bind_pillarize(nb::module_& m);
+void bind_project_points(nb::module_& m);
 
-using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+namespace {
 
 uint64_t fingerprint(Bytes payload, size_t max_words) {
   const uint8_t* data = payload.data();
@@ -28,4 +31,8 @@ uint64_t fingerprint(Bytes payload, size_t max_words) {
 NB_MODULE(_kernels, m) {
   m.def("fingerprint", &fingerprint, nb::arg("payload"), nb::arg("max_words"),
         nb::call_guard<nb::gil_scoped_release>());
+  bind_audio_features(m);
+  bind_image_prepare(m);
+  bind_pillarize(m);
+  bind_project_points(m);
 }
