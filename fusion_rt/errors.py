@@ -39,3 +39,35 @@ class ArrayError(FusionError):
         self.expected = expected
         self.got = got
         super().__init__(f'{where}: "{name}" expects {expected}, got {got}')
+
+
+class EngineLoadError(FusionError):
+    """A model that a backend cannot load: missing, damaged, or with operators it does not have."""
+
+    def __init__(self, model: str, backend: str, problem: str, way_out: str = "") -> None:
+        self.model = model
+        self.backend = backend
+        self.problem = problem
+        self.way_out = way_out
+        tail = f"; {way_out}" if way_out else ""
+        super().__init__(f"engine {model} ({backend}): {problem}{tail}")
+
+
+class EngineRunError(FusionError):
+    """An engine that was loaded and cannot run: out of memory, a failed device, a closed engine."""
+
+    def __init__(self, model: str, backend: str, problem: str) -> None:
+        self.model = model
+        self.backend = backend
+        self.problem = problem
+        super().__init__(f"engine {model} ({backend}): {problem}")
+
+
+class BackendMissingError(FusionError):
+    """A backend that is not installed here, or whose driver or device is missing."""
+
+    def __init__(self, backend: str, missing: str, way_out: str) -> None:
+        self.backend = backend
+        self.missing = missing
+        self.way_out = way_out
+        super().__init__(f"{backend}: {missing}; {way_out}")

@@ -86,7 +86,7 @@ class ImagePlan:
 
     @property
     def scratch_size(self) -> int:
-        """16-bit words the CPU kernel needs: blended rows of pixels and chroma, or one of colours."""
+        """16-bit words the CPU kernel needs: blended pixels and chroma, or a row of colours."""
         columns = int(self.params["size"][0])
         blended = columns * _BYTES_PER_PIXEL[PIXEL_FORMATS[int(self.params["format"])]]
         return 2 * max(blended, self.place.width)
