@@ -71,3 +71,13 @@ class BackendMissingError(FusionError):
         self.missing = missing
         self.way_out = way_out
         super().__init__(f"{backend}: {missing}; {way_out}")
+
+
+class EngineBuildError(FusionError):
+    """A model that cannot be turned into an engine: refused operators, no calibration, no builder."""
+
+    def __init__(self, model: str, problem: str, way_out: str) -> None:
+        self.model = model
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"build {model}: {problem}; {way_out}")

@@ -20,7 +20,7 @@ class ConvNet(torch.nn.Module):
         self.head = torch.nn.Conv2d(16, 8, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = image.permute(0, 3, 1, 2).to(self.stem.weight.dtype) * (1 / 255.0) - 0.5
+        x = image.to(self.stem.weight.dtype).permute(0, 3, 1, 2) * (1 / 255.0) - 0.5
         x = torch.relu(self.norm(self.stem(x)))
         return self.head(torch.relu(self.block(x) + x))
 
