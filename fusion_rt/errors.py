@@ -81,3 +81,17 @@ class EngineBuildError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"build {model}: {problem}; {way_out}")
+
+
+class DeviceMemoryError(FusionError):
+    """A GPU without room for a buffer."""
+
+    def __init__(self, device: str, wanted_bytes: int, free_bytes: int) -> None:
+        self.device = device
+        self.wanted_bytes = wanted_bytes
+        self.free_bytes = free_bytes
+        wanted, free = wanted_bytes / 2**20, free_bytes / 2**20
+        super().__init__(
+            f"gpu {device}: cannot allocate {wanted:.1f} MiB, {free:.1f} MiB are free; "
+            "close other programs or use a smaller model"
+        )

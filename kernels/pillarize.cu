@@ -1,14 +1,16 @@
 // GPU side of pillarize.cuh: a thread per point, then a thread per cell.
 #include "pillarize.cuh"
 
+// Parameters and count are read from memory: a captured graph follows a new motion and a new sweep.
+// Launch with a thread for every point that may come.
 extern "C" __global__ void pillarize_points(const float* points, fusion_rt::Cell* cells,
-                                            unsigned long long count,
-                                            fusion_rt::PillarParams params) {
+                                            const fusion_rt::PillarParams* params,
+                                            const unsigned int* count) {
   const size_t index = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= count) return;
+  if (index >= *count) return;
   const float* point = points + 5 * index;
   const fusion_rt::PlacedPoint placed =
-      fusion_rt::place(params, {point[0], point[1], point[2]}, point[3], point[4]);
+      fusion_rt::place(*params, {point[0], point[1], point[2]}, point[3], point[4]);
   if (placed.cell >= 0) fusion_rt::accumulate(cells, placed);
 }
 
