@@ -5,6 +5,7 @@ compiled for the host: launch geometry, argument layout and the GPU-side code ru
 import ctypes
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,18 @@ class Allocation:
     __index__ = __int__
 
 
+class EmulatedEvent:
+    def record(self, stream: "EmulatedStream") -> None:
+        assert isinstance(stream, EmulatedStream)
+        self.at_ns = time.perf_counter_ns()
+
+    def synchronize(self) -> None:
+        pass
+
+    def time_since(self, start: "EmulatedEvent") -> float:
+        return (self.at_ns - start.at_ns) / 1e6
+
+
 class EmulatedStream:
     def __init__(self, flags: int) -> None:
         self.flags, self.handle = flags, id(self)
@@ -113,6 +126,7 @@ class EmulatedDriver:
                 return Context()
 
         self.Context, self.Device, self.Stream = Context, Device, EmulatedStream
+        self.Event = EmulatedEvent
 
     def init(self) -> None:
         pass
