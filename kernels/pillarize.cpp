@@ -19,7 +19,7 @@ struct Block {
   uint32_t level_x[kBlock], level_y[kBlock], level_z[kBlock], level_i[kBlock];
 };
 
-void load(Block& block, const float* points, size_t count) {
+FUSION_SIMD_CLONES void load(Block& block, const float* points, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     block.x[i] = points[5 * i];
     block.y[i] = points[5 * i + 1];
@@ -42,13 +42,22 @@ FUSION_SIMD_CLONES void place_block(Block& block, const PillarParams& params) {
   }
 }
 
+// Points inside are listed first, without a branch that nobody could predict; their cells are
+// fetched a few points ahead, because neighbours in a sweep are strangers in the grid.
 size_t accumulate_block(const Block& block, size_t count, Cell* cells) {
+  constexpr size_t kAhead = 8;
+  uint32_t inside[kBlock + kAhead] = {};
   size_t kept = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (block.cell[i] < 0) continue;
+    inside[kept] = static_cast<uint32_t>(i);
+    kept += block.cell[i] >= 0;
+  }
+  for (size_t k = 0; k < kept; ++k) {
+    const int32_t ahead = block.cell[inside[k + kAhead]];
+    __builtin_prefetch(cells + (ahead < 0 ? 0 : ahead), 1);
+    const uint32_t i = inside[k];
     accumulate(cells, {block.cell[i], block.level_x[i], block.level_y[i], block.level_z[i],
                        block.level_i[i]});
-    ++kept;
   }
   return kept;
 }

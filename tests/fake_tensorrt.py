@@ -131,3 +131,110 @@ class FakeCuda:
 
         function.__name__ = name
         return function
+
+
+class FakeTimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> bytes:
+        return self.content + b"+timed"
+
+
+class FakeConfig:
+    """A builder's configuration as full TensorRT has it: with a timing cache."""
+
+    def __init__(self) -> None:
+        self.cache: FakeTimingCache | None = None
+
+    def create_timing_cache(self, content: bytes) -> FakeTimingCache:
+        return FakeTimingCache(content)
+
+    def set_timing_cache(self, cache: FakeTimingCache, ignore_mismatch: bool) -> bool:
+        assert ignore_mismatch is False
+        self.cache = cache
+        return not cache.content.startswith(b"other version")
+
+
+class FakeBuilderTrt(ModuleType):
+    """The building half of full TensorRT 10: `plan` is what a build gives, None a failure."""
+
+    __version__ = "10.9.0"
+
+    class NetworkDefinitionCreationFlag(Enum):
+        STRONGLY_TYPED = 1
+
+        def __int__(self) -> int:
+            return int(self.value)
+
+    class ILogger:
+        class Severity(Enum):
+            INTERNAL_ERROR = 0
+            ERROR = 1
+            WARNING = 2
+
+    def __init__(self, plan: bytes | None = b"plan") -> None:
+        super().__init__("tensorrt")
+        self.flags = -1
+        trt = self
+
+        class Builder:
+            def __init__(self, logger: object) -> None:
+                self._logger = logger
+
+            def create_network(self, flags: int) -> str:
+                trt.flags = flags
+                return "network"
+
+            def create_builder_config(self) -> FakeConfig:
+                return FakeConfig()
+
+            def build_serialized_network(self, _network: str, config: FakeConfig) -> bytes | None:
+                trt.config = config
+                if plan is None:
+                    self._logger.log(trt.ILogger.Severity.ERROR, "no tactic for node 7")
+                    self._logger.log(trt.ILogger.Severity.WARNING, "something slow")
+                return plan
+
+        class OnnxParser:
+            def __init__(self, network: str, _logger: object) -> None:
+                assert network == "network"
+
+            def parse(self, _onnx: bytes) -> bool:
+                return True
+
+        self.Builder, self.OnnxParser = Builder, OnnxParser
+
+
+class FakeRuntimeCache:
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, content: bytes) -> bool:
+        if not content.startswith(b"compiled"):
+            return False
+        self.content = content
+        return True
+
+    def serialize(self) -> bytes:
+        return b"compiled kernels"
+
+
+class FakeRuntimeConfig:
+    def create_runtime_cache(self) -> FakeRuntimeCache:
+        return FakeRuntimeCache()
+
+    def set_runtime_cache(self, cache: FakeRuntimeCache) -> None:
+        self.cache = cache
+
+
+class FakeRtxEngine(FakeEngine):
+    """With what TensorRT-RTX has more: a runtime configuration with a cache."""
+
+    def create_runtime_config(self) -> FakeRuntimeConfig:
+        return FakeRuntimeConfig()
+
+    def create_execution_context(self, config: FakeRuntimeConfig | None = None) -> FakeContext:
+        assert config is not None
+        self._trt.runtime_cache = config.cache.content
+        return FakeContext(self._trt)

@@ -20,7 +20,7 @@ from fusion_rt.errors import ArrayError, BackendMissingError, EngineLoadError, E
 from fusion_rt.gpu.device import CudaDevice
 from fusion_rt.gpu.graph_capture import CapturedGraph, import_bindings
 from tests.cuda_emulation import EmulatedDriver
-from tests.fake_tensorrt import PLAN, FakeCuda, FakeTensorrt
+from tests.fake_tensorrt import PLAN, FakeCuda, FakeRtxEngine, FakeTensorrt
 
 SOURCES = Path(tensorrt_engine.__file__).parent
 
@@ -252,3 +252,16 @@ def test_the_real_bindings_have_every_name_that_is_used():
     assert "cuStreamBeginCapture" in used
     assert {name for name in used if not hasattr(real, name)} == set()
     assert hasattr(real.CUstreamCaptureMode, "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
+
+
+def test_compiled_kernels_are_kept_between_starts(trt, model, options, monkeypatch):
+    """TensorRT-RTX compiles at the first run; what another GPU left behind is not used."""
+    monkeypatch.setattr("tests.fake_tensorrt.FakeEngine", FakeRtxEngine)
+    TensorrtEngine.load(model, options).close()
+    assert trt.runtime_cache == b""
+    (kept,) = options.cache_dir.glob("*.runtime")
+    TensorrtEngine.load(model, options).close()
+    assert trt.runtime_cache == b"compiled kernels"
+    kept.write_bytes(b"of another GPU")
+    TensorrtEngine.load(model, options).close()
+    assert trt.runtime_cache == b""
