@@ -74,7 +74,7 @@ class BackendMissingError(FusionError):
 
 
 class EngineBuildError(FusionError):
-    """A model that cannot be turned into an engine: refused operators, no calibration, no builder."""
+    """A model that cannot be turned into an engine: refused nodes, no calibration, no builder."""
 
     def __init__(self, model: str, problem: str, way_out: str) -> None:
         self.model = model

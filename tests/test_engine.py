@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,20 @@ def test_follows_new_values_in_the_same_input_array(adder):
         engine.run(inputs)
         inputs["a"][:] = 5
         assert (engine.run(inputs)["sum"] == 6).all()
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_holds_no_input_beyond_the_call(adder, backend):
+    """An input may be a view of shared memory that its writer wants back."""
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed")
+    inputs = ones()
+    inputs["a"].flags.writeable = False
+    with open_engine(adder, backend) as engine:
+        assert (engine.run(inputs)["sum"] == 2).all()
+        view = weakref.ref(inputs.pop("a"))
+        assert view() is None
+        assert (engine.run(ones())["sum"] == 2).all()
 
 
 def test_threads_with_outputs_of_their_own_do_not_mix(adder):

@@ -115,7 +115,7 @@ class Engine(ABC):
         try:
             return np.zeros(spec.shape, spec.dtype)
         except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
-            problem = f'output "{spec.name}" {spec} needs {spec.nbytes / 2**30:.1f} GiB'
+            problem = f'"{spec.name}" {spec} needs {spec.nbytes / 2**30:.1f} GiB'
             way_out = "export a smaller output or free memory"
             raise EngineLoadError(self.info.model, self.info.backend, problem, way_out) from error
 

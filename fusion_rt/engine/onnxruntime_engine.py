@@ -1,7 +1,8 @@
 """Encode and fuse on the CPU by onnxruntime: the default wherever there is no GPU."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from weakref import ReferenceType, ref
 
 import numpy as np
 import onnxruntime
@@ -45,8 +46,9 @@ class OnnxruntimeEngine(Engine):
         )
         self._session = session
         self._binding = session.io_binding()
-        # Also keeps what is bound alive: the binding itself holds bare pointers.
-        self._bound: dict[str, AnyArray] = {}
+        # The binding holds bare pointers, used during a run only. Weak, because an input may be a
+        # view of a slot in shared memory, which must not be held beyond the call.
+        self._bound: dict[str, ReferenceType[AnyArray]] = {}
 
     @classmethod
     def load(cls, path: Path, options: EngineOptions) -> "OnnxruntimeEngine":
@@ -63,17 +65,19 @@ class OnnxruntimeEngine(Engine):
 
     def _run(self, inputs: Mapping[str, AnyArray], outputs: Mapping[str, AnyArray]) -> None:
         for name, array in inputs.items():
-            if self._bound.get(name) is not array:
-                self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, _address(array))
-                self._bound[name] = array
+            self._bind(self._binding.bind_input, name, array)
         for name, array in outputs.items():
-            if self._bound.get(name) is not array:
-                self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, _address(array))
-                self._bound[name] = array
+            self._bind(self._binding.bind_output, name, array)
         try:
             self._session.run_with_iobinding(self._binding)
         except (*_ERRORS, RuntimeError) as error:
             raise EngineRunError(self.info.model, BACKEND, _first_line(error)) from error
+
+    def _bind(self, bind: Callable[..., None], name: str, array: AnyArray) -> None:
+        bound = self._bound.get(name)
+        if bound is None or bound() is not array:
+            bind(name, "cpu", 0, array.dtype, array.shape, _address(array))
+            self._bound[name] = ref(array)
 
     def _release(self) -> None:
         del self._binding, self._session

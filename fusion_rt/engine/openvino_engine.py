@@ -14,7 +14,9 @@ BACKEND = "openvino"
 
 
 class OpenvinoEngine(Engine):
-    """One infer request on the CPU. Arrays are bound in place: nothing is copied in or out."""
+    """One infer request on the CPU. Inputs are copied in: OpenVINO would hold on to an array that
+    it shares, and a slot of shared memory must not be held beyond the call. Outputs are in place.
+    """
 
     def __init__(self, compiled: openvino.CompiledModel, info: EngineInfo) -> None:
         super().__init__(
@@ -23,6 +25,9 @@ class OpenvinoEngine(Engine):
             [_spec(info.model, port) for port in compiled.outputs],
         )
         self._request = compiled.create_infer_request()
+        self._own_inputs = {name: self._allocated(spec) for name, spec in self.inputs.items()}
+        for name, array in self._own_inputs.items():
+            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
         self._bound: dict[str, AnyArray] = {}
 
     @classmethod
@@ -43,9 +48,11 @@ class OpenvinoEngine(Engine):
         return cls(compiled, EngineInfo(path.name, BACKEND, version))
 
     def _run(self, inputs: Mapping[str, AnyArray], outputs: Mapping[str, AnyArray]) -> None:
-        for name, array in (*inputs.items(), *outputs.items()):
+        for name, array in inputs.items():
+            np.copyto(self._own_inputs[name], array)
+        for name, array in outputs.items():
             if self._bound.get(name) is not array:
-                self._request.set_tensor(name, openvino.Tensor(_owned(array), shared_memory=True))
+                self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
                 self._bound[name] = array
         try:
             self._request.infer()
@@ -67,13 +74,6 @@ def _onnx_name(port: openvino.ConstOutput) -> str:
     """A port may carry several names after optimization; its node keeps the one of the ONNX."""
     name = str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
     return name if name in port.get_names() else str(port.get_any_name())
-
-
-def _owned(array: AnyArray) -> AnyArray:
-    """OpenVINO shares writeable arrays only; it does not write to inputs."""
-    if array.flags.writeable:
-        return array
-    return array.copy()
 
 
 def _last_line(error: Exception) -> str:
