@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="the networks are exported from torch")
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
-from fusion_rt.engine import build_command, plan_builder  # noqa: E402
+from fusion_rt.engine import build_command, plan_builder, tensorrt_engine  # noqa: E402
 from fusion_rt.engine.parity import parity  # noqa: E402
 from fusion_rt.engine.plan_cache import PlanCache  # noqa: E402
 from fusion_rt.engine.precision import in_precision, samples_from  # noqa: E402
 from fusion_rt.errors import BackendMissingError, EngineBuildError  # noqa: E402
+from fusion_rt.gpu.device import CudaDevice  # noqa: E402
+from tests.cuda_emulation import EmulatedDriver  # noqa: E402
 from tests.engine_graphs import GRAPHS  # noqa: E402
 
 TARGETS = ["sm_86", "sm_89", "sm_120"]
@@ -174,8 +176,9 @@ def test_the_command_builds_all_then_finds_all_in_the_cache(models, tmp_path):
     code, output = run(*arguments, "--json")
     assert code == 0
     built = json.loads(output[output.index("[{") :])
-    assert [entry["from_cache"] for entry in built] == [False] * 3
-    assert all(Path(entry["plan"]).stat().st_size > entry["size"] for entry in built)
+    plans = [plan for entry in built for plan in entry["plans"]]
+    assert [(plan["target"], plan["from_cache"]) for plan in plans] == [("sm_86", False)] * 3
+    assert all(Path(plan["path"]).stat().st_size > plan["size"] for plan in plans)
     assert all(entry["parity"][0]["cosine"] > 0.999 for entry in built)
     code, output = run(*arguments)
     assert (code, output.count("cached")) == (0, 3)
@@ -185,11 +188,12 @@ def test_the_command_builds_all_then_finds_all_in_the_cache(models, tmp_path):
 def test_a_damaged_plan_is_built_again(models, tmp_path, damage):
     cache = PlanCache(tmp_path / "cache")
     samples = models / "calibration" / "conv_net.npz"
-    arguments = (models / "conv_net.onnx", "fp32", samples, trt, ["sm_86"], cache)
-    first = build_command.build_one(*arguments)
-    Path(first.plan).write_bytes(damage)
-    assert build_command.build_one(*arguments).from_cache is False
-    assert build_command.build_one(*arguments).from_cache is True
+    workshop = build_command.Workshop(trt, ["sm_86"], cache)
+    arguments = (models / "conv_net.onnx", "fp32", samples, workshop)
+    (first,) = build_command.build_one(*arguments).plans
+    Path(first.path).write_bytes(damage)
+    assert build_command.build_one(*arguments).plans[0].from_cache is False
+    assert build_command.build_one(*arguments).plans[0].from_cache is True
 
 
 def test_the_command_refuses_what_the_lint_finds(tmp_path):
@@ -222,7 +226,28 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path, content, message
     assert message in " ".join(output.split())
 
 
+def test_a_missing_library_is_said_with_its_extras_in_brackets(models):
+    code, output = run(models, "--flavour", "tensorrt_none")
+    assert code == 1
+    assert "pip install fusion_rt[tensorrt] or fusion_rt[tensorrt-rtx]" in output
+
+
 def test_an_unknown_precision_lists_the_known(models):
     code, output = run(models, "--precision", "int4")
     assert code == 1
     assert "use fp32, fp16 or int8" in " ".join(output.split())
+
+
+def test_what_the_command_built_is_what_the_engine_looks_for(models, tmp_path):
+    """Built here for a GPU that is not here; there nothing is built again."""
+    code, _ = run(models, "--target", "sm_89", "--target", "sm_120", "--cache", tmp_path / "cache")
+    assert code == 0
+    device = CudaDevice(EmulatedDriver())  # an sm_89
+    key = tensorrt_engine._key(models / "conv_net.onnx", trt, device)
+    assert PlanCache(tmp_path / "cache").read(key)[1] == "cached"
+
+
+def test_a_plan_for_the_gpu_at_hand_is_bound_to_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(build_command, "open_device", lambda: CudaDevice(EmulatedDriver()))
+    workshop = build_command.open_workshop("", ["current"], PlanCache(tmp_path))
+    assert workshop.device == "Emulated GPU sm_89 driver 13"

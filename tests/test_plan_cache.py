@@ -4,7 +4,7 @@ import pytest
 
 from fusion_rt.engine.plan_cache import PlanCache, PlanKey, default_cache_dir
 
-KEY = PlanKey("camera.onnx", "ab" * 32, "tensorrt_rtx 1.7.1", ("sm_86",))
+KEY = PlanKey("camera.onnx", "ab" * 32, "tensorrt_rtx 1.7.1", "sm_86")
 PLAN = bytes(range(256)) * 10
 
 
@@ -24,7 +24,7 @@ def test_a_written_plan_is_read_back(cache):
     [
         {"onnx_sha256": "cd" * 32},
         {"library": "tensorrt_rtx 1.7.2"},
-        {"targets": ("sm_89",)},
+        {"target": "sm_89"},
         {"device": "NVIDIA L4"},
     ],
 )

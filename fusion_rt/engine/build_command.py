@@ -1,6 +1,5 @@
 """`fusion-rt build`: every ONNX of a model directory to a plan, checked and compared."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +16,22 @@ from rich.table import Table
 from fusion_rt.engine import plan_builder
 from fusion_rt.engine.onnx_lint import Finding, input_names, lint, read_onnx
 from fusion_rt.engine.parity import Parity, parity
-from fusion_rt.engine.plan_cache import PlanCache, PlanKey, default_cache_dir
+from fusion_rt.engine.plan_cache import PlanCache, default_cache_dir, plan_key
 from fusion_rt.engine.precision import Precision, in_precision, samples_from
 from fusion_rt.errors import EngineBuildError, FusionError
+from fusion_rt.gpu.device import open_device
 
 _CONVERTED = (".fp16", ".int8")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One file in the cache."""
+
+    target: str
+    path: str
+    size: int
+    from_cache: bool
 
 
 @dataclass(frozen=True)
@@ -29,11 +39,19 @@ class Built:
     """What became of one ONNX."""
 
     model: str
-    plan: str
-    size: int
-    from_cache: bool
+    plans: list[Plan]
     findings: list[str]
     parity: list[Parity]  # against fp32; empty for fp32 itself
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What plans are built with and for. `device` names the GPU where a plan is bound to it."""
+
+    trt: ModuleType
+    targets: Sequence[str]
+    cache: PlanCache
+    device: str = ""
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -58,35 +76,26 @@ def build_one(
     path: Path,
     precision: Precision,
     calibration: Path,
-    trt: ModuleType,
-    targets: Sequence[str],
-    cache: PlanCache,
+    workshop: Workshop,
     progress: plan_builder.Progress | None = None,
 ) -> Built:
-    """Convert, lint, compare and build one ONNX, unless a plan of the same content is there."""
+    """Lint, convert and compare one ONNX, then build a plan per target that has none yet."""
     findings = checked(path)
     converted = in_precision(path, precision, calibration if calibration.is_file() else None)
-    content = converted.read_bytes()
-    key = PlanKey(
-        model=converted.name,
-        onnx_sha256=hashlib.sha256(content).hexdigest(),
-        library=plan_builder.library_of(trt),
-        targets=tuple(targets),
-    )
-    plan, _ = cache.read(key)
-    from_cache = plan is not None
-    if plan is None:
-        timing = cache.folder / "timing.cache"
-        plan = plan_builder.build_plan(trt, converted.name, content, targets, progress, timing)
-        cache.write(key, plan)
     return Built(
         model=converted.name,
-        plan=str(cache.path(key)),
-        size=len(plan),
-        from_cache=from_cache,
+        plans=[_plan(converted, target, workshop, progress) for target in workshop.targets],
         findings=[str(finding) for finding in findings],
         parity=[] if precision == "fp32" else _compared(path, converted, calibration),
     )
+
+
+def open_workshop(flavour: str, targets: Sequence[str] | None, cache: PlanCache) -> Workshop:
+    """The library that is installed, and its targets: all it can build for, if none are given."""
+    trt = plan_builder.import_tensorrt(flavour)
+    chosen = list(targets or plan_builder.known_targets(trt))
+    device = open_device().identity if plan_builder.CURRENT in chosen else ""
+    return Workshop(trt, chosen, cache, device)
 
 
 def register(app: typer.Typer) -> None:
@@ -116,17 +125,11 @@ def register(app: typer.Typer) -> None:
             if lint_only:
                 _print_lint(console, files)
                 return
-            built = _build_all(
-                console,
-                files,
-                _known_precision(precision),
-                calibration or model_dir / "calibration",
-                plan_builder.import_tensorrt(flavour),
-                target,
-                PlanCache(cache or default_cache_dir()),
-            )
+            workshop = open_workshop(flavour, target, PlanCache(cache or default_cache_dir()))
+            samples = calibration or model_dir / "calibration"
+            built = _build_all(console, files, _known_precision(precision), samples, workshop)
         except FusionError as error:
-            console.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(1) from error
         if as_json:
             typer.echo(json.dumps([asdict(entry) for entry in built]))
@@ -135,21 +138,29 @@ def register(app: typer.Typer) -> None:
 
 
 def _build_all(
-    console: Console,
-    files: list[Path],
-    precision: Precision,
-    calibration: Path,
-    trt: ModuleType,
-    targets: list[str] | None,
-    cache: PlanCache,
+    console: Console, files: list[Path], precision: Precision, calibration: Path, workshop: Workshop
 ) -> list[Built]:
-    chosen = targets or plan_builder.known_targets(trt)
-    built = []
     with _progress_bars(console) as progress:
-        for path in files:
-            samples = calibration / f"{path.stem}.npz"
-            built.append(build_one(path, precision, samples, trt, chosen, cache, progress))
-    return built
+        return [
+            build_one(path, precision, calibration / f"{path.stem}.npz", workshop, progress)
+            for path in files
+        ]
+
+
+def _plan(
+    path: Path, target: str, workshop: Workshop, progress: plan_builder.Progress | None
+) -> Plan:
+    trt, cache = workshop.trt, workshop.cache
+    device = workshop.device if target == plan_builder.CURRENT else ""
+    key = plan_key(path, plan_builder.library_of(trt), target, device)
+    plan, _ = cache.read(key)
+    from_cache = plan is not None
+    if plan is None:
+        timing = cache.folder / "timing.cache"
+        content = path.read_bytes()
+        plan = plan_builder.build_plan(trt, path.name, content, [target], progress, timing)
+        cache.write(key, plan)
+    return Plan(target, str(cache.path(key)), len(plan), from_cache)
 
 
 @contextmanager
@@ -193,11 +204,12 @@ def _print_lint(console: Console, files: list[Path]) -> None:
 
 
 def _print_built(console: Console, built: list[Built]) -> None:
-    table = Table("network", "plan", "size", "against fp32 (relative, cosine)")
+    table = Table("network", "plans", "size", "against fp32 (relative, cosine)")
     for entry in built:
-        source = "cached" if entry.from_cache else "built"
+        plans = [f"{p.target} {'cached' if p.from_cache else 'built'}" for p in entry.plans]
+        sizes = [f"{p.size / 2**20:.1f} MiB" for p in entry.plans]
         far = [f"{p.output} {p.relative:.1e} {p.cosine:.5f}" for p in entry.parity]
-        table.add_row(entry.model, source, f"{entry.size / 2**20:.1f} MiB", "\n".join(far))
+        table.add_row(entry.model, "\n".join(plans), "\n".join(sizes), "\n".join(far))
     console.print(table)
     for entry in built:
         for finding in entry.findings:

@@ -22,13 +22,19 @@ class PlanKey:
     model: str  # file name, for people; not part of the digest
     onnx_sha256: str
     library: str  # "tensorrt_rtx 1.7.1.116"
-    targets: tuple[str, ...]
+    target: str  # "sm_86", or "current" with the device below
     device: str = ""
 
     @property
     def digest(self) -> str:
         fields = {name: value for name, value in asdict(self).items() if name != "model"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def plan_key(path: Path, library: str, target: str, device: str = "") -> PlanKey:
+    """The key of an ONNX file for one target; `device` where the plan is good for one GPU only."""
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return PlanKey(path.name, content, library, target, device)
 
 
 def default_cache_dir() -> Path:
@@ -44,7 +50,7 @@ class PlanCache:
         self.folder = folder
 
     def path(self, key: PlanKey) -> Path:
-        return self.folder / f"{Path(key.model).stem}-{key.digest[:16]}.plan"
+        return self.folder / f"{Path(key.model).stem}-{key.target}-{key.digest[:16]}.plan"
 
     def read(self, key: PlanKey) -> tuple[bytes | None, str]:
         """The plan, or None and why there is none that can be used."""

@@ -23,7 +23,7 @@ from fusion_rt.engine.plan_builder import (
     known_targets,
     library_of,
 )
-from fusion_rt.engine.plan_cache import PlanCache, PlanKey, default_cache_dir
+from fusion_rt.engine.plan_cache import PlanCache, PlanKey, default_cache_dir, plan_key
 from fusion_rt.errors import BackendMissingError, EngineLoadError, EngineRunError
 from fusion_rt.gpu.device import CudaDevice, open_device
 from fusion_rt.gpu.graph_capture import CapturedGraph, import_bindings
@@ -172,14 +172,9 @@ class _RuntimeCache:
 
 def _key(path: Path, trt: ModuleType, device: CudaDevice) -> PlanKey:
     # A plan for a stated architecture runs on any GPU of it; one for "current" on this one only.
-    stated = is_rtx(trt) and device.sm in known_targets(trt)
-    return PlanKey(
-        model=path.name,
-        onnx_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        library=library_of(trt),
-        targets=(device.sm if stated else CURRENT,),
-        device="" if stated else device.identity,
-    )
+    if is_rtx(trt) and device.sm in known_targets(trt):
+        return plan_key(path, library_of(trt), device.sm)
+    return plan_key(path, library_of(trt), CURRENT, device.identity)
 
 
 def _from_cache(path: Path, trt: ModuleType, key: PlanKey, cache: PlanCache) -> Any:
@@ -191,9 +186,9 @@ def _from_cache(path: Path, trt: ModuleType, key: PlanKey, cache: PlanCache) -> 
             return loaded
         reason = "the library refuses the cached plan"
         cache.discard(key)
-    log.info("%s: building for %s (%s)", path.name, ", ".join(key.targets), reason)
+    log.info("%s: building for %s (%s)", path.name, key.target, reason)
     timing = cache.folder / "timing.cache"
-    plan = build_plan(trt, path.name, path.read_bytes(), key.targets, timing_cache=timing)
+    plan = build_plan(trt, path.name, path.read_bytes(), [key.target], timing_cache=timing)
     cache.write(key, plan)
     if (loaded := runtime.deserialize_cuda_engine(plan)) is None:
         way_out = "see its log; fusion-rt doctor --gpu checks driver and versions"
