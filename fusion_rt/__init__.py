@@ -1,5 +1,3 @@
 """fusion_rt: real-time sensor fusion that keeps answering when a sensor drops out."""
 
-from importlib.metadata import version
-
-__version__ = version("fusion_rt")
+__version__ = "0.1.0"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +19,7 @@ def audio_features(
     mel: _Floats,
     gcc: _Floats,
 ) -> None: ...
-def fingerprint(payload: _Bytes, max_words: int) -> int: ...
+def fingerprint(payload: npt.NDArray[Any], max_words: int) -> int: ...
 def image_prepare_f32(
     image: _Bytes, taps: _Integers, params: _Bytes, scratch: npt.NDArray[np.uint16], out: _Floats
 ) -> None: ...

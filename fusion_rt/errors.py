@@ -4,21 +4,54 @@ Bad sensor data is never an exception; it is counted by cause (`fusion_rt.transp
 in Health. Each class takes values and builds the sentence, so callers can test the fields.
 """
 
+from collections.abc import Sequence
+
 
 class FusionError(Exception):
     """Base of all errors raised on purpose: the command line prints these without a traceback."""
 
 
 class ConfigError(FusionError):
-    """A rig, calibration or schedule file that cannot be run as written."""
+    """One thing in a rig, calibration or schedule file that cannot be run as written."""
 
-    def __init__(self, file: str, where: str, problem: str, way_out: str = "") -> None:
+    def __init__(
+        self, file: str, where: str, problem: str, way_out: str = "", line: int | None = None
+    ) -> None:
         self.file = file
         self.where = where
         self.problem = problem
         self.way_out = way_out
-        place = f"{file}: {where}: " if where else f"{file}: "
-        super().__init__(f"{place}{problem}" + (f"; {way_out}" if way_out else ""))
+        self.line = line
+        place = f"{file}:{line}" if line is not None else file
+        sentence = ": ".join(part for part in (place, where, problem) if part)
+        super().__init__(_one_line(sentence + (f"; {way_out}" if way_out else "")))
+
+
+class ConfigErrors(FusionError):
+    """Everything that is wrong with a rig and the files it names: one line each, in file order."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+class DriverError(FusionError):
+    """A driver that is not there, does not load, or does not serve this kind of topic."""
+
+    def __init__(self, driver: str, problem: str, way_out: str = "") -> None:
+        self.driver = driver
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'driver "{driver}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
+class MissingExtraError(FusionError, ImportError):
+    """An optional dependency that is not installed or does not load."""
+
+    def __init__(self, extra: str, cause: str) -> None:
+        self.extra = extra
+        self.cause = cause
+        super().__init__(f'{cause}; pip install "fusion_rt[{extra}]"')
 
 
 class TopicError(FusionError):
@@ -28,6 +61,85 @@ class TopicError(FusionError):
         self.topic = topic
         self.problem = problem
         super().__init__(f'topic "{topic}": {problem}')
+
+
+class RingError(FusionError):
+    """A shared-memory ring that cannot be made, or is not what its publisher announced."""
+
+
+class SessionError(FusionError):
+    """A run directory that cannot be used, or in which no rig runs."""
+
+    def __init__(self, run_dir: str, problem: str, way_out: str = "") -> None:
+        self.run_dir = run_dir
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(
+            f"run directory {run_dir}: {problem}" + (f"; {way_out}" if way_out else "")
+        )
+
+
+class MessageError(FusionError):
+    """A program published what its topic does not carry."""
+
+    def __init__(self, topic: str, node: str, problem: str) -> None:
+        self.topic = topic
+        self.node = node
+        self.problem = problem
+        super().__init__(f'topic "{topic}": {problem}' + (f" from {node}" if node else ""))
+
+
+class PublisherError(FusionError):
+    """A topic that cannot be offered."""
+
+    def __init__(self, topic: str, problem: str, way_out: str = "") -> None:
+        self.topic = topic
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'topic "{topic}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
+class KeyFileError(FusionError):
+    """CURVE keys that are missing, damaged or readable by others."""
+
+    def __init__(self, path: str, problem: str, way_out: str) -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"keys {path}: {problem}; {way_out}")
+
+
+class DemoError(FusionError):
+    """A demo that showed nothing."""
+
+    def __init__(self, problem: str, log: str) -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"demo: {problem}; the end of its log:\n{log}")
+
+
+def _one_line(text: str) -> str:
+    """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class SyncConfigError(FusionError):
+    """A synchronizer that cannot be built as asked."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        self.field = field
+        self.expected = expected
+        self.got = got
+        super().__init__(f"synchronizer: {field}: expected {expected}, got {got!r}")
+
+
+class UnknownStreamError(FusionError):
+    """A message for a stream the synchronizer was not told of."""
+
+    def __init__(self, stream: str, known: list[str]) -> None:
+        self.stream = stream
+        self.known = known
+        super().__init__(f'synchronizer: unknown stream "{stream}"; known: {", ".join(known)}')
 
 
 class ArrayError(FusionError):

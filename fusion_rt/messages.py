@@ -21,8 +21,12 @@ StreamState = Literal[
 ProcessState = Literal["starting", "ready", "hung", "backing_off", "failed", "stopped"]
 Mode = Literal["NORMAL", "DEGRADED", "MINIMAL", "BLIND"]
 
-StampNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""Rig time in nanoseconds; bounded so that it fits the signed 64-bit integers of logs and arrays."""
+MAX_STAMP_NS = 2**63 - 1
+StampNs = Annotated[int, msgspec.Meta(ge=0, le=MAX_STAMP_NS)]
+"""Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
+
+# Comparing with np.uint8 itself would make a dtype of it each time.
+_U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
 
 BOX_COLUMNS = (
     "x_m",
@@ -57,9 +61,10 @@ class CameraFrame(Message, frozen=True, kw_only=True, eq=False):
     image: npt.NDArray[np.uint8]
     """bgr8, rgb8: (H, W, 3). mono8: (H, W). yuyv: (H, W, 2). nv12: (H * 3 / 2, W). jpeg: (N,)."""
     exposure_ns: int = 0
+    """0 when unknown."""
 
     def problem(self) -> str | None:
-        if self.image.dtype != np.uint8:
+        if self.image.dtype != _U8:
             return f"image: expected uint8, got {self.image.dtype}"
         expected = image_shape(self.encoding, self.width, self.height)
         if expected is None:
@@ -79,7 +84,7 @@ class LidarSweep(Message, frozen=True, kw_only=True, eq=False):
     """(N,): laser number counted from the lowest beam; None when the sensor does not say."""
 
     def problem(self) -> str | None:
-        if self.points.dtype != np.float32 or self.points.ndim != 2 or self.points.shape[1] != 5:
+        if self.points.dtype != _F32 or self.points.ndim != 2 or self.points.shape[1] != 5:
             return f"points: expected (N, 5) float32, got {self.points.shape} {self.points.dtype}"
         if self.ring is None:
             return None
@@ -99,7 +104,7 @@ class AudioChunk(Message, frozen=True, kw_only=True, eq=False):
     """Count of samples the device delivered before this chunk: a jump is a hole in the sound."""
 
     def problem(self) -> str | None:
-        if self.samples.ndim != 2 or self.samples.dtype not in (np.int16, np.float32):
+        if self.samples.ndim != 2 or self.samples.dtype not in (_I16, _F32):
             got = f"{self.samples.shape} {self.samples.dtype}"
             return f"samples: expected (frames, channels) int16 or float32, got {got}"
         if self.rate_hz <= 0:
@@ -116,12 +121,14 @@ class GpsFix(Message, frozen=True, kw_only=True, eq=False):
     altitude_m: float = 0.0
     """Above the WGS84 ellipsoid."""
     velocity_enu_mps: tuple[float, float, float] | None = None
+    """East, north, up; None when unknown."""
     course_deg: float | None = None
     """Direction of motion, clockwise from north; None when unknown (standstill)."""
     horizontal_accuracy_m: float | None = None
     """One standard deviation, as the receiver states it."""
     vertical_accuracy_m: float | None = None
     satellites: int | None = None
+    """Used in the solution; None when the receiver does not say."""
 
     def problem(self) -> str | None:
         if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 180):
@@ -155,19 +162,20 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
     classes: tuple[str, ...] = ()
     mode: Mode = "NORMAL"
     mode_reasons: tuple[str, ...] = ()
+    """What keeps the rig from NORMAL, one sentence per stream."""
     members: tuple[DetectionMember, ...] = ()
 
     def problem(self) -> str | None:
-        count = len(self.boxes)
-        expected: list[tuple[str, npt.NDArray[Any] | None, tuple[int, ...]]] = [
-            ("boxes", self.boxes, (count, len(BOX_COLUMNS))),
-            ("scores", self.scores, (count,)),
-            ("class_ids", self.class_ids, (count,)),
-            ("contributions", self.contributions, (count, len(self.members))),
+        count = self.boxes.shape[0] if self.boxes.ndim else 0
+        expected: list[tuple[str, npt.NDArray[Any] | None, tuple[int, ...], np.dtype[Any]]] = [
+            ("boxes", self.boxes, (count, len(BOX_COLUMNS)), _F32),
+            ("scores", self.scores, (count,), _F32),
+            ("class_ids", self.class_ids, (count,), _U8),
+            ("contributions", self.contributions, (count, len(self.members)), _F32),
         ]
-        for name, array, shape in expected:
-            if array is not None and array.shape != shape:
-                return f"{name}: expected {shape}, got {array.shape}"
+        for name, array, shape, dtype in expected:
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                return f"{name}: expected {shape} {dtype}, got {array.shape} {array.dtype}"
         return None
 
 
@@ -177,14 +185,16 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     state: StreamState
     reason: str = ""
-    """One sentence a person can act on; empty while alive."""
+    """One sentence a person can act on; empty while all is well."""
     since_ns: int
     """When it entered this state."""
     rate_hz: float = 0.0
+    """Of the messages that arrived."""
     age_ns: int | None = None
     """Now minus the stamp of the newest message."""
     hop_p50_ns: int | None = None
     hop_p99_ns: int | None = None
+    """Receipt minus sending, of the last messages."""
     received: int = 0
     drops: dict[str, int] = {}
     """Messages that did not reach the consumer, by cause."""
@@ -227,14 +237,17 @@ class Heartbeat(Message, frozen=True, kw_only=True, eq=False):
 
 def image_shape(encoding: PixelEncoding, width: int, height: int) -> tuple[int, ...] | None:
     """Shape of the uint8 array that holds such an image; None for jpeg, whose length varies."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "bgr8": (height, width, 3),
-        "rgb8": (height, width, 3),
-        "mono8": (height, width),
-        "yuyv": (height, width, 2),
-        "nv12": (height * 3 // 2, width),
-    }
-    return shapes.get(encoding)
+    match encoding:
+        case "bgr8" | "rgb8":
+            return height, width, 3
+        case "mono8":
+            return height, width
+        case "yuyv":
+            return height, width, 2
+        case "nv12":
+            return height * 3 // 2, width
+        case _:
+            return None
 
 
 _JPEG_START = b"\xff\xd8"

@@ -22,7 +22,9 @@ from fusion_rt.messages import (
 )
 
 Policy = Literal["latest", "queue"]
-_TOPIC = re.compile(r"[a-z][a-z0-9_]*/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+TOPIC_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+"""What may stand after the slash, as a regular expression."""
+_TOPIC = re.compile(f"[a-z][a-z0-9_]*/{TOPIC_NAME}")
 
 
 class TopicKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,11 @@ KINDS: dict[str, TopicKind] = {
 }
 
 
+def sensor_kinds() -> tuple[str, ...]:
+    """The kinds that a rig file may list as sensors."""
+    return tuple(kind for kind, row in KINDS.items() if row.is_sensor)
+
+
 def topic_kind(topic: str) -> TopicKind:
     """The row that governs `topic`; raises TopicError when the name or its kind is unknown."""
     if not _TOPIC.fullmatch(topic):
@@ -87,3 +94,8 @@ def topic_kind(topic: str) -> TopicKind:
     if kind is None:
         raise TopicError(topic, f"unknown kind; known: {', '.join(KINDS)}")
     return kind
+
+
+def heartbeat_topic(node: str) -> str:
+    """Where the node of this name gives its signs of life."""
+    return f"heartbeat/{node.replace('/', '.')}"

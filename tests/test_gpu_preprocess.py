@@ -13,7 +13,7 @@ from fusion_rt.gpu.preprocess import (
     GpuPillarizer,
     GpuPointProjector,
 )
-from fusion_rt.kernels import fingerprint
+from fusion_rt.kernels import _FINGERPRINT_WORDS, fingerprint
 from fusion_rt.preprocess.audio_features import AudioFeatures, AudioRecipe
 from fusion_rt.preprocess.image_prepare import (
     PIXEL_FORMATS,
@@ -121,7 +121,7 @@ def test_fingerprint_equals_its_cpu_twin(library):
     total = np.zeros(1, np.uint64)
     function = EmulatedDriver(library).get_function("fingerprint")
     function.prepare("PQQP")
-    arguments = (payload.ctypes.data, payload.nbytes, 1024, total.ctypes.data)
+    arguments = (payload.ctypes.data, payload.nbytes, _FINGERPRINT_WORDS, total.ctypes.data)
     function.prepared_async_call((4, 1), (256, 1, 1), EmulatedStream(0), *arguments)
     assert (int(total[0]) + mixed(payload.nbytes)) % 2**64 == fingerprint(payload)
 

@@ -4,17 +4,21 @@ A driver module declares `DRIVERS`, one `Driver` per kind of sensor it serves. `
 context manager whose value iterates over messages, or None when its read deadline passed without
 data: a driver never blocks longer than `READ_DEADLINE_NS` and never raises for bad data, which it
 counts by cause in `port.counters`. It stamps first and decodes after.
+
+A module that needs more than the core imports it under `with from_extra(...)`, so that a rig that
+names it says what to install; everybody else never notices.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy.typing as npt
 
 from fusion_rt.clock import NS_PER_MS, Clock
+from fusion_rt.errors import MissingExtraError
 from fusion_rt.messages import Message
 
 READ_DEADLINE_NS = 500 * NS_PER_MS
@@ -40,15 +44,52 @@ class DriverPort(msgspec.Struct, frozen=True):
     counters: Counter[str]
 
 
+RateHz = Annotated[float, msgspec.Meta(gt=0, le=1000, description="messages per second")]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384, description="pixels")]
+Channels = Annotated[int, msgspec.Meta(ge=1, le=64, description="microphones")]
+SampleRateHz = Annotated[
+    int, msgspec.Meta(ge=1000, le=384_000, description="samples per second and channel")
+]
+
+
 class SensorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every sensor entry of a rig file may say; drivers add their own fields."""
+    """What every sensor entry of a rig file may say; drivers add their own fields.
+
+    A driver's options check what holds between their fields in `__post_init__`, by ValueError.
+    """
 
     driver: str
-    rate_hz: float | None = None
+    rate_hz: RateHz | None = None
     """Expected message rate; the topic kind's usual rate when absent."""
     frame: str | None = None
-    """Frame of reference of the measurements; the topic's name after the slash when absent."""
+    """Frame of reference of the measurements; KIND_NAME of the topic when absent."""
 
+    def stated_rate_hz(self) -> float | None:
+        """The rate these options settle, if they do."""
+        return self.rate_hz
+
+    def payload_bytes(self) -> int | None:
+        """Size of one message's arrays where the options settle it: `check` adds up bandwidth."""
+        return None
+
+
+class CameraOptions(SensorOptions, frozen=True, kw_only=True):
+    """What every camera entry may say."""
+
+    width: Pixels | None = None
+    """None: whatever the device delivers, so nobody can check it against the intrinsics."""
+    height: Pixels | None = None
+
+
+class AudioOptions(SensorOptions, frozen=True, kw_only=True):
+    """What every microphone array entry may say."""
+
+    channels: Channels | None = None
+    sample_rate_hz: SampleRateHz | None = None
+
+
+KIND_OPTIONS: dict[str, type[SensorOptions]] = {"camera": CameraOptions, "audio": AudioOptions}
+"""What a driver's options must extend, for kinds the rig file checks against the calibration."""
 
 Messages = AbstractContextManager[Iterator[Message | None]]
 
@@ -58,3 +99,12 @@ class Driver(msgspec.Struct, frozen=True):
 
     options: type[SensorOptions]
     open: Callable[[Any, DriverPort], Messages]
+
+
+@contextmanager
+def from_extra(extra: str) -> Iterator[None]:
+    """Wraps the imports that come with an optional extra of the package."""
+    try:
+        yield
+    except (ImportError, OSError) as error:  # OSError: a C library behind the module is missing
+        raise MissingExtraError(extra, str(error)) from error

@@ -20,7 +20,7 @@ def shipped_image() -> Path:
 def source_folder() -> Path:
     """The kernels' sources: inside the installed package, or beside it in a checkout."""
     package = Path(fusion_rt.__file__).parent
-    installed = package / "kernels"
+    installed = package / "cuda" / "kernels"
     return installed if (installed / "all.cu").is_file() else package.parent / "kernels"
 
 

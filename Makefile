@@ -1,0 +1,45 @@
+PYTHON ?= python3
+SECONDS ?= 20
+
+BIN := .venv/bin
+READY := .venv/.ready
+CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.cu kernels/*.cuh)
+
+.PHONY: demo test setup lint types format docs bench package clean
+
+demo: setup  ## the whole rig, simulated, with a live view
+	$(BIN)/fusion-rt demo --seconds $(SECONDS)
+
+test: lint types  ## all checks
+	$(BIN)/pytest
+
+setup: $(READY)  ## a virtual environment with everything; no network needed once it stands
+
+# Installed without build isolation, so that a rebuild after an edit needs no network.
+$(READY): pyproject.toml CMakeLists.txt $(CXX_SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet "scikit-build-core>=1.0" "nanobind>=2.4" cmake ninja
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+bench: setup
+	$(BIN)/python benchmarks/transport.py --quick
+
+package: setup  ## wheel and sdist, checked in a bare virtual environment
+	.ci/package
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,190 @@
+"""Reads the calibration a rig names: where each sensor sits, and what its camera or array is like.
+
+One transform per frame, named `target_from_source`, in a tree whose root is `base`. What the axes
+of the frames are stands in `fusion_rt.rig`.
+"""
+
+import datetime
+import math
+import re
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fusion_rt.config import Problems, checked, known_names
+from fusion_rt.geometry import Pinhole, RigidTransform, rotation_problem
+from fusion_rt.yaml_file import read_yaml
+
+BASE = "base"
+FRAME_NAME = re.compile(r"[A-Za-z0-9](?:(?!_from_)[A-Za-z0-9_.-]){0,63}")
+QUATERNION_TOLERANCE = 1e-3
+
+MountMetres = Annotated[float, msgspec.Meta(ge=-100, le=100)]
+Mount = Annotated[
+    tuple[MountMetres, MountMetres, MountMetres], msgspec.Meta(description="x, y, z in metres")
+]
+Cosine = Annotated[float, msgspec.Meta(ge=-1.001, le=1.001)]
+Row = tuple[Cosine, Cosine, Cosine]
+Microphones = Annotated[
+    tuple[Mount, ...], msgspec.Meta(description="x, y, z of each microphone, in channel order")
+]
+
+
+class WrittenTransform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A transform as a file states it: a translation, and the rotation in one of three ways."""
+
+    translation_m: Mount
+    rotation: tuple[Row, Row, Row] | None = None
+    quaternion_wxyz: tuple[float, float, float, float] | None = None
+    yaw_deg: Annotated[float, msgspec.Meta(ge=-360, le=360)] | None = None
+
+    def __post_init__(self) -> None:
+        ways = {
+            "rotation": self.rotation,
+            "quaternion_wxyz": self.quaternion_wxyz,
+            "yaw_deg": self.yaw_deg,
+        }
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"expected one of {', '.join(ways)}, got {got}")
+        if self.rotation is not None and (problem := rotation_problem(np.array(self.rotation))):
+            raise ValueError(f"rotation: {problem}")
+        if self.quaternion_wxyz is not None:
+            length = math.hypot(*self.quaternion_wxyz)
+            if abs(length - 1) > QUATERNION_TOLERANCE:
+                raise ValueError(f"quaternion_wxyz: expected length 1, got {length:g}")
+
+    def transform(self) -> RigidTransform:
+        if self.rotation is not None:
+            return RigidTransform(np.array(self.rotation), np.array(self.translation_m))
+        if self.quaternion_wxyz is not None:
+            return RigidTransform.from_quaternion(self.quaternion_wxyz, self.translation_m)
+        return RigidTransform.from_yaw(math.radians(self.yaw_deg or 0), self.translation_m)
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the numbers come from, for whoever doubts them later."""
+
+    method: str
+    date: datetime.date | None = None
+    tool: str = ""
+    note: str = ""
+
+
+class CalibrationFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a calibration file may say."""
+
+    provenance: Provenance
+    transforms: dict[str, WrittenTransform] = {}
+    cameras: dict[str, Pinhole] = {}
+    microphones: dict[str, Microphones] = {}
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A calibration that holds together: every frame is placed, keyed by its name."""
+
+    source: Path
+    raw: bytes
+    """The file as read, for the recorder to attach."""
+    provenance: Provenance
+    base_from: dict[str, RigidTransform]
+    """`base_from[frame]` maps the frame's coordinates to base; `base` itself is the identity."""
+    cameras: dict[str, Pinhole]
+    microphones_m: dict[str, npt.NDArray[np.float64]]
+    """(channels, 3) in the array's own frame."""
+
+    def transform(self, target: str, source: str) -> RigidTransform:
+        """`target_from_source`: raises KeyError for a frame that is not placed."""
+        return self.base_from[target].inverse() @ self.base_from[source]
+
+
+def load_calibration(source: Path) -> Calibration:
+    """Read and check a calibration file; raises ConfigErrors with all that is wrong."""
+    file = read_yaml(source)
+    problems = Problems(file)
+    written = checked(file.tree, CalibrationFile, (), problems)
+    if written is None:
+        raise problems.as_error()
+    base_from = _placed(written.transforms, problems)
+    for section, frames in (("cameras", written.cameras), ("microphones", written.microphones)):
+        for frame in frames:
+            if frame not in base_from:
+                problem = f'expected a transform that places "{frame}", got none'
+                problems.add((section, frame), problem, known_names(frame, base_from))
+    if problems.errors:
+        raise problems.as_error()
+    return Calibration(
+        source=source,
+        raw=file.raw,
+        provenance=written.provenance,
+        base_from=base_from,
+        cameras=written.cameras,
+        microphones_m={name: np.array(places) for name, places in written.microphones.items()},
+    )
+
+
+class _Link(msgspec.Struct, frozen=True):
+    """One step from a frame towards base."""
+
+    key: str
+    target: str
+    transform: RigidTransform
+
+
+def _placed(
+    transforms: dict[str, WrittenTransform], problems: Problems
+) -> dict[str, RigidTransform]:
+    links = _links(transforms, problems)
+    placed = {BASE: RigidTransform.identity()}
+    for frame, link in links.items():
+        chain = _chain(frame, links)
+        if chain[-1] == BASE:
+            placed[frame] = _composed(chain, links)
+            continue
+        fault = "a loop" if chain[-1] in chain[:-1] else f'no transform for "{chain[-1]}"'
+        problem = f"expected a chain of frames that ends in base, got {' -> '.join(chain)}: {fault}"
+        problems.add(("transforms", link.key), problem)
+    return placed
+
+
+def _links(transforms: dict[str, WrittenTransform], problems: Problems) -> dict[str, _Link]:
+    """The link of each frame, keyed by its name."""
+    links: dict[str, _Link] = {}
+    for key, written in transforms.items():
+        place = ("transforms", key)
+        target, _, source = key.partition("_from_")
+        if not (FRAME_NAME.fullmatch(target) and FRAME_NAME.fullmatch(source)):
+            way_out = "for example base_from_lidar_top: its coordinates, mapped to base"
+            problems.add(place, "expected the name TARGET_from_SOURCE", way_out)
+        elif source == BASE:
+            problems.add(
+                place, "expected frames placed in base, got base placed in one", "write its inverse"
+            )
+        elif source in links:
+            problem = f'expected one transform for "{source}", got a second'
+            problems.add(place, problem, f"{links[source].key} places it already: remove one")
+        else:
+            links[source] = _Link(key, target, written.transform())
+    return links
+
+
+def _chain(frame: str, links: dict[str, _Link]) -> list[str]:
+    """From `frame` towards base, as far as it goes or until it comes round."""
+    chain = [frame]
+    while chain[-1] in links:
+        target = links[chain[-1]].target
+        chain.append(target)
+        if target in chain[:-1]:
+            break
+    return chain
+
+
+def _composed(chain: list[str], links: dict[str, _Link]) -> RigidTransform:
+    base_from_frame = RigidTransform.identity()
+    for frame in reversed(chain[:-1]):
+        base_from_frame = base_from_frame @ links[frame].transform
+    return base_from_frame

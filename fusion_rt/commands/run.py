@@ -1,0 +1,82 @@
+"""`fusion-rt run`: a rig, from start to Ctrl-C, supervised."""
+
+import logging
+import signal
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from fusion_rt.clock import NS_PER_S, RigClock
+from fusion_rt.node import die_with
+from fusion_rt.rig import Rig, find_rig, load_rig
+from fusion_rt.session import Session, default_run_dir, start_session
+from fusion_rt.supervisor import Supervisor
+from fusion_rt.systemd import Notifier
+
+RigArgument = Annotated[
+    str, typer.Argument(help="A rig file, or the name of a rig that comes along: demo.")
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option(help="Directory of this run [default: by the rig's name].")
+]
+
+
+class StopRequest:
+    """Counts SIGINT and SIGTERM: the first asks to stop, the second to stop at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run_command)
+
+
+def run_command(
+    rig: RigArgument,
+    run_dir: RunDirOption = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop by itself after so long.")
+    ] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run a rig until Ctrl-C, restarting whatever dies. Watch it with `fusion-rt top`."""
+    if parent is not None:
+        die_with(parent)
+    stop = StopRequest()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    loaded = load_rig(find_rig(rig))
+    with _session_of(loaded, run_dir or default_run_dir(loaded.name)) as session:
+        clock = session.clock()
+        end_ns = None if seconds is None else clock.now_ns() + int(seconds * NS_PER_S)
+        _supervise(loaded, session, clock, stop, end_ns)
+
+
+def _supervise(
+    rig: Rig, session: Session, clock: RigClock, stop: StopRequest, end_ns: int | None
+) -> None:
+    def should_stop() -> bool:
+        return stop.count > 0 or (end_ns is not None and clock.now_ns() >= end_ns)
+
+    Supervisor(rig, session, clock, Notifier()).run(should_stop)
+
+
+def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
+    remote = rig.remote
+    return start_session(
+        run_dir,
+        rig.name,
+        sensors={topic: msgspec.to_builtins(s.options) for topic, s in rig.sensors.items()},
+        listen=remote.listen if remote else {},
+        keys=str(remote.keys) if remote else None,
+    )

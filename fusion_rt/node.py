@@ -1,0 +1,140 @@
+"""What every sensor node shares: its start, its signs of life, its orderly end.
+
+A node is a loop over its driver's messages. It learns what to do from the running session, ends on
+SIGTERM as on Ctrl-C, and is ended by the kernel when its supervisor dies, however that happens.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar, cast
+
+import msgspec
+
+from fusion_rt.clock import Clock
+from fusion_rt.drivers.port import DriverPort, SensorOptions
+from fusion_rt.drivers.registry import find_driver
+from fusion_rt.errors import MessageError
+from fusion_rt.messages import Heartbeat, Message, NodeState
+from fusion_rt.session import Session, attach_session
+from fusion_rt.topics import heartbeat_topic, topic_kind
+from fusion_rt.transport.publisher import Publisher, TcpOffer
+
+_HEARTBEAT_S = 0.2
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+log = logging.getLogger(__name__)
+M = TypeVar("M", bound=Message)
+
+
+class Node:
+    """A sensor node at work."""
+
+    def __init__(self, topic: str, session: Session, clock: Clock, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self.counters: Counter[str] = Counter()
+        self.state: NodeState = "starting"
+        self.progress_ns = clock.now_ns()
+        """When the loop last came round."""
+        self._topic = topic
+        self._session = session
+        self._clock = clock
+
+    def open_driver(self, message: type[M]) -> AbstractContextManager[Iterator[M | None]]:
+        """The messages of the device that the rig names for this topic, which carries `message`."""
+        carried = topic_kind(self._topic).message
+        if message is not carried:
+            problem = f"carries {carried.__name__}, got the program for {message.__name__}"
+            raise MessageError(self._topic, "", problem)
+        entry = self._session.sensors[self._topic]
+        driver = find_driver(entry["driver"], self._topic.partition("/")[0])
+        options: SensorOptions = msgspec.convert(entry, driver.options)
+        port = DriverPort(self._topic, self._clock, self.publisher.loan, self.counters)
+        # The table of topics says what a driver of this kind yields; publish checks each of them.
+        return cast("AbstractContextManager[Iterator[M | None]]", driver.open(options, port))
+
+    def until_stopped(self, messages: Iterable[M | None]) -> Iterator[M]:
+        """What the driver yields, without its read deadlines; ready with the first of either."""
+        for message in messages:
+            self.progress_ns = self._clock.now_ns()
+            self.state = "ready"
+            if message is not None:
+                yield message
+
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            stamp_ns=self.progress_ns,
+            node=self._topic,
+            pid=os.getpid(),
+            state=self.state,
+            counters={**self.counters, **self.publisher.counters},
+        )
+
+
+@contextlib.contextmanager
+def start_node() -> Iterator[Node]:
+    """The node that the command line names; SIGTERM and Ctrl-C end the `with` quietly."""
+    arguments = _parse_arguments()
+    die_with(arguments.parent)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {arguments.topic}: %(message)s")
+    session = attach_session(arguments.run_dir)
+    clock, topic = session.clock(), arguments.topic
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Publisher(topic, session, clock, topic, _offer(session, topic)) as publisher,
+    ):
+        node = Node(topic, session, clock, publisher)
+        with _signs_of_life(node, session, clock):
+            yield node
+
+
+@contextlib.contextmanager
+def _signs_of_life(node: Node, session: Session, clock: Clock) -> Iterator[None]:
+    """Heartbeats from a thread of their own: a loop that hangs is told by its old progress."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        topic = heartbeat_topic(node.publisher.topic)
+        with Publisher(topic, session, clock, node.publisher.topic) as publisher:
+            while not stop.wait(_HEARTBEAT_S):
+                publisher.publish(node.heartbeat())
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="A sensor node; `fusion-rt run` starts it.")
+    parser.add_argument("--run-dir", type=Path, required=True, help="of the running rig")
+    parser.add_argument("--topic", required=True, help="what it publishes, KIND/NAME")
+    parser.add_argument("--parent", type=int, help="pid of the supervisor, to end with it")
+    return parser.parse_args()
+
+
+def die_with(parent: int | None) -> None:
+    """Have the kernel kill us when the supervisor dies, however it dies."""
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we could ask
+        raise SystemExit(f"supervisor {parent} is gone")
+
+
+def _offer(session: Session, topic: str) -> TcpOffer | None:
+    address = session.listen.get(topic)
+    if address is None or session.keys is None:
+        return None
+    return TcpOffer(address, Path(session.keys))
