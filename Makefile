@@ -3,7 +3,7 @@ SECONDS ?= 20
 
 BIN := .venv/bin
 READY := .venv/.ready
-CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.cu kernels/*.cuh)
+CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.h kernels/*.cu kernels/*.cuh fusion_rt/*/*.cpp fusion_rt/*/native/*)
 
 .PHONY: demo test setup lint types format docs bench package clean
 
