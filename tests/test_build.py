@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="the networks are exported from torch")
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
-from fusion_rt.engine import build_command, plan_builder, tensorrt_engine  # noqa: E402
+from fusion_rt.commands import build as build_command  # noqa: E402
+from fusion_rt.engine import plan_builder, tensorrt_engine  # noqa: E402
 from fusion_rt.engine.parity import parity  # noqa: E402
 from fusion_rt.engine.plan_cache import PlanCache  # noqa: E402
 from fusion_rt.engine.precision import in_precision, samples_from  # noqa: E402
