@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.gpu import measure
-from fusion_rt.errors import BackendMissingError
+from fusion_rt.errors import BackendMissingError, MissingExtraError
 from fusion_rt.gpu import doctor, self_test
 from fusion_rt.gpu.device import CudaDevice
 from fusion_rt.gpu.measure import Measured, copy_rate, measured
@@ -74,6 +74,28 @@ def test_a_gpu_that_computes_wrongly_is_found(library, monkeypatch):
     assert doctor.verdict(found).startswith("verdict: do not use this GPU yet, wrong: pillarize")
     assert doctor.exit_code(found) == 1
     assert any("of the values differ from the CPU's" in text for _, _, text in found.lines)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("quick")
+def test_a_launch_that_fails_is_a_finding(library, monkeypatch):
+    without_extras(monkeypatch)
+
+    class Failing(EmulatedDriver):
+        def memcpy_htod_async(self, *_: object) -> None:
+            raise self.Error("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
+
+    driver = Failing(library)
+    found = doctor.diagnose(lambda: CudaDevice(driver))
+    assert {"pillarize", "audio_features", "timing"} <= set(found.wrong)
+    assert any("illegal memory access" in text for _, _, text in found.lines)
+    assert driver.contexts == 0
+
+
+def test_without_onnx_the_network_check_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "fusion_rt\[tensorrt\]"'):
+        self_test.write_small_network(tmp_path / "x.onnx")
 
 
 def test_no_gpu_is_a_verdict_too(monkeypatch):

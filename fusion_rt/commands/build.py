@@ -1,170 +1,93 @@
-"""`fusion-rt build`: every ONNX of a model directory to a plan, checked and compared."""
+"""`fusion-rt build`: every network of a model directory, ready for TensorRT."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from fusion_rt.engine import plan_builder
-from fusion_rt.engine.onnx_lint import Finding, input_names, lint, read_onnx
-from fusion_rt.engine.parity import Parity, parity
-from fusion_rt.engine.plan_cache import PlanCache, default_cache_dir, plan_key
-from fusion_rt.engine.precision import Precision, in_precision, samples_from
-from fusion_rt.errors import EngineBuildError, FusionError
-from fusion_rt.gpu.device import open_device
+from fusion_rt.errors import MissingExtraError
 
-_CONVERTED = (".fp16", ".int8")
+if TYPE_CHECKING:
+    from fusion_rt.engine.model_build import Built
+    from fusion_rt.engine.plan_builder import Progress as ShowProgress
 
-
-@dataclass(frozen=True)
-class Plan:
-    """One file in the cache."""
-
-    target: str
-    path: str
-    size: int
-    from_cache: bool
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of one ONNX."""
-
-    model: str
-    plans: list[Plan]
-    findings: list[str]
-    parity: list[Parity]  # against fp32; empty for fp32 itself
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What plans are built with and for. `device` names the GPU where a plan is bound to it."""
-
-    trt: ModuleType
-    targets: Sequence[str]
-    cache: PlanCache
-    device: str = ""
-
-
-def model_files(folder: Path) -> list[Path]:
-    """The fp32 ONNX files of a model directory."""
-    found = [path for path in sorted(folder.glob("*.onnx")) if not path.stem.endswith(_CONVERTED)]
-    if not found:
-        raise EngineBuildError(str(folder), "no .onnx file there", "give a model directory")
-    return found
-
-
-def checked(path: Path) -> list[Finding]:
-    """Lint findings of an ONNX file; raises if one of them is fatal."""
-    findings = lint(read_onnx(path))
-    fatal = [str(finding) for finding in findings if finding.is_fatal]
-    if fatal:
-        problem = f"TensorRT refuses {len(fatal)} of its nodes: " + " | ".join(fatal)
-        raise EngineBuildError(path.name, problem, "change the export")
-    return findings
-
-
-def build_one(
-    path: Path,
-    precision: Precision,
-    calibration: Path,
-    workshop: Workshop,
-    progress: plan_builder.Progress | None = None,
-) -> Built:
-    """Lint, convert and compare one ONNX, then build a plan per target that has none yet."""
-    findings = checked(path)
-    converted = in_precision(path, precision, calibration if calibration.is_file() else None)
-    return Built(
-        model=converted.name,
-        plans=[_plan(converted, target, workshop, progress) for target in workshop.targets],
-        findings=[str(finding) for finding in findings],
-        parity=[] if precision == "fp32" else _compared(path, converted, calibration),
-    )
-
-
-def open_workshop(flavour: str, targets: Sequence[str] | None, cache: PlanCache) -> Workshop:
-    """The library that is installed, and its targets: all it can build for, if none are given."""
-    trt = plan_builder.import_tensorrt(flavour)
-    chosen = list(targets or plan_builder.known_targets(trt))
-    device = open_device().identity if plan_builder.CURRENT in chosen else ""
-    return Workshop(trt, chosen, cache, device)
+EXIT_REFUSED_NODES = 1
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-
-    @app.command()
-    def build(
-        model_dir: Annotated[Path, typer.Argument(help="folder with ONNX files")],
-        target: Annotated[
-            list[str] | None, typer.Option(help="sm_86 ... (RTX) or current; several allowed")
-        ] = None,
-        precision: Annotated[str, typer.Option(help="fp32, fp16 or int8")] = "fp32",
-        calibration: Annotated[
-            Path | None, typer.Option(help="folder of NAME.npz; default MODEL_DIR/calibration")
-        ] = None,
-        cache: Annotated[Path | None, typer.Option(help="where plans are kept")] = None,
-        flavour: Annotated[
-            str, typer.Option(help="tensorrt or tensorrt_rtx; default: what is installed")
-        ] = "",
-        lint_only: Annotated[bool, typer.Option("--lint-only")] = False,
-        as_json: Annotated[bool, typer.Option("--json")] = False,
-    ) -> None:
-        """Check, convert and build every network of a model directory for TensorRT."""
-        console = Console(stderr=as_json)
-        try:
-            files = model_files(model_dir)
-            if lint_only:
-                _print_lint(console, files)
-                return
-            workshop = open_workshop(flavour, target, PlanCache(cache or default_cache_dir()))
-            samples = calibration or model_dir / "calibration"
-            built = _build_all(console, files, _known_precision(precision), samples, workshop)
-        except FusionError as error:
-            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-        if as_json:
-            typer.echo(json.dumps([asdict(entry) for entry in built]))
-        else:
-            _print_built(console, built)
+    app.command("build")(build_command)
 
 
-def _build_all(
-    console: Console, files: list[Path], precision: Precision, calibration: Path, workshop: Workshop
-) -> list[Built]:
+def build_command(
+    model_dir: Annotated[Path, typer.Argument(help="Folder with ONNX files.")],
+    target: Annotated[
+        list[str] | None, typer.Option(help="sm_86 ... (RTX) or current; several allowed.")
+    ] = None,
+    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option()] = "fp32",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of NAME.npz; default MODEL_DIR/calibration.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where plans are kept.")] = None,
+    flavour: Annotated[
+        str, typer.Option(help="tensorrt or tensorrt_rtx; default: what is installed.")
+    ] = "",
+    lint_only: Annotated[
+        bool, typer.Option("--lint-only", help="Only say what is refused.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="What was built as a JSON list.")] = False,
+) -> None:
+    """Check, convert and build every network of a model directory for TensorRT."""
+    model_build = _machinery()
+    console = Console(stderr=as_json)
+    files = model_build.model_files(model_dir)
+    if lint_only:
+        _lint(console, files, model_build)
+        return
+    workshop = model_build.open_workshop(flavour, target, cache)
+    samples = calibration or model_dir / "calibration"
     with _progress_bars(console) as progress:
-        return [
-            build_one(path, precision, calibration / f"{path.stem}.npz", workshop, progress)
+        built = [
+            model_build.build_one(path, precision, samples / f"{path.stem}.npz", workshop, progress)
             for path in files
         ]
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in built]))
+    else:
+        _print_built(console, built)
 
 
-def _plan(
-    path: Path, target: str, workshop: Workshop, progress: plan_builder.Progress | None
-) -> Plan:
-    trt, cache = workshop.trt, workshop.cache
-    device = workshop.device if target == plan_builder.CURRENT else ""
-    key = plan_key(path, plan_builder.library_of(trt), target, device)
-    plan, _ = cache.read(key)
-    from_cache = plan is not None
-    if plan is None:
-        timing = cache.folder / "timing.cache"
-        content = path.read_bytes()
-        plan = plan_builder.build_plan(trt, path.name, content, [target], progress, timing)
-        cache.write(key, plan)
-    return Plan(target, str(cache.path(key)), len(plan), from_cache)
+def _machinery() -> ModuleType:
+    """Imported when asked for: it needs onnx, which a robot that only runs plans does not have."""
+    try:
+        from fusion_rt.engine import model_build
+    except ImportError as error:
+        raise MissingExtraError("tensorrt", str(error)) from error
+    return model_build
+
+
+def _lint(console: Console, files: list[Path], model_build: ModuleType) -> None:
+    fatal = 0
+    for path in files:
+        findings = model_build.findings_of(path)
+        fatal += sum(finding.is_fatal for finding in findings)
+        console.print(f"{path.name}: {len(findings) or 'no'} findings", highlight=False)
+        for finding in findings:
+            style = "red" if finding.is_fatal else "yellow"
+            console.print(f"  {finding}", style=style, markup=False, soft_wrap=True)
+    if fatal:
+        raise typer.Exit(EXIT_REFUSED_NODES)
 
 
 @contextmanager
-def _progress_bars(console: Console) -> Iterator[plan_builder.Progress]:
+def _progress_bars(console: Console) -> "Iterator[ShowProgress]":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         tasks = {}
@@ -177,33 +100,7 @@ def _progress_bars(console: Console) -> Iterator[plan_builder.Progress]:
         yield show
 
 
-def _compared(path: Path, converted: Path, calibration: Path) -> list[Parity]:
-    if not calibration.is_file():
-        return parity(path, converted)
-    inputs = input_names(read_onnx(path))
-    return parity(path, converted, list(samples_from(calibration, inputs)))
-
-
-def _known_precision(name: str) -> Precision:
-    if name not in ("fp32", "fp16", "int8"):
-        raise EngineBuildError("--precision", f"got {name}", "use fp32, fp16 or int8")
-    return name  # type: ignore[return-value]  # narrowed above
-
-
-def _print_lint(console: Console, files: list[Path]) -> None:
-    fatal = 0
-    for path in files:
-        findings = lint(read_onnx(path))
-        fatal += sum(finding.is_fatal for finding in findings)
-        console.print(f"{path.name}: {len(findings) or 'no'} findings", highlight=False)
-        for finding in findings:
-            style = "red" if finding.is_fatal else "yellow"
-            console.print(f"  {finding}", style=style, highlight=False, markup=False)
-    if fatal:
-        raise typer.Exit(1)
-
-
-def _print_built(console: Console, built: list[Built]) -> None:
+def _print_built(console: Console, built: "list[Built]") -> None:
     table = Table("network", "plans", "size", "against fp32 (relative, cosine)")
     for entry in built:
         plans = [f"{p.target} {'cached' if p.from_cache else 'built'}" for p in entry.plans]

@@ -62,6 +62,7 @@ class CudaDevice:
             problem = f"there is no GPU {index}, the driver sees {driver.Device.count()}"
             raise BackendMissingError("gpu", problem, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
         self._driver = driver
+        self.error: type[Exception] = driver.Error  # what a failing launch or copy raises
         device = driver.Device(index)
         self.name = str(device.name())
         major, minor = device.compute_capability()

@@ -31,15 +31,16 @@ class Diagnosis:
     wrong: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)  # optional parts that are not installed
     timings: list[Measured] = field(default_factory=list)
+    caught: tuple[type[Exception], ...] = (FusionError, RuntimeError)  # and PyCUDA's
 
     def note(self, name: str, text: str) -> None:
         self.lines.append(("-", name, text))
 
     def check(self, name: str, test: Callable[[], str]) -> None:
-        """Run a test that returns what is wrong; an error of ours is what is wrong."""
+        """Run a test that returns what is wrong; an error is what is wrong."""
         try:
             problem = test()
-        except FusionError as error:
+        except self.caught as error:
             problem = str(error)
         self.lines.append(("failed" if problem else "ok", name, problem))
         if problem:
@@ -61,6 +62,7 @@ def diagnose(open_gpu: Callable[[], CudaDevice] = open_device) -> Diagnosis:
     driver = f"driver for CUDA {device.driver_version / 1000:.1f}"
     found.note("gpu", f"{device.name}, {device.sm}, {memory}, {driver}")
     found.note("kernels", "shipped" if shipped_image().is_file() else "compiled here")
+    found.caught += (device.error,)
     with device.current():
         _test(found, self_test.Bench(device, device.module(image), device.stream()))
     return found
@@ -102,8 +104,13 @@ def _test(found: Diagnosis, bench: self_test.Bench) -> None:
         found.check(name, check)
     _if_installed(found, "graph capture", lambda: _capture(bench))
     _if_installed(found, "tensorrt", _network)
+    found.check("timing", lambda: _time(found, bench))
+
+
+def _time(found: Diagnosis, bench: self_test.Bench) -> str:
     found.timings.append(copy_rate(bench.device, bench.stream, 64 << 20))
     found.timings += self_test.kernel_timings(bench, 100_000, (1920, 1080))
+    return ""
 
 
 def _if_installed(found: Diagnosis, name: str, test: Callable[[], str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.arrays import AnyArray
+from fusion_rt.errors import MissingExtraError
 from fusion_rt.gpu.device import CudaDevice
 from fusion_rt.gpu.graph_capture import CapturedGraph
 from fusion_rt.gpu.measure import Measured, measured
@@ -168,8 +169,10 @@ def random_sweep(count: int, seed: int = 0) -> npt.NDArray[np.float32]:
 
 def write_small_network(path: Path) -> None:
     """An ONNX of two convolutions, to see that building and running work at all."""
-    from onnx import TensorProto, helper, numpy_helper
-
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:  # JetPack brings tensorrt without our extra
+        raise MissingExtraError("tensorrt", str(error)) from error
     rng = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(rng.normal(0, 0.2, shape).astype(np.float32), name)
