@@ -71,9 +71,14 @@ def unwrapped(times: Integers, wrap: int) -> Integers:
     return np.asarray(first + (times - first + wrap // 2) % wrap - wrap // 2)
 
 
+def middle(values: Integers) -> int:
+    """The median, but always one of the values."""
+    return int(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
 def sane_times(times_ns: Integers) -> npt.NDArray[np.bool_]:
     """(packets,) whether each packet's time lies near the turn's."""
-    near: npt.NDArray[np.bool_] = np.abs(times_ns - np.median(times_ns)) <= FARTHEST_NS
+    near: npt.NDArray[np.bool_] = np.abs(times_ns - middle(times_ns)) <= FARTHEST_NS
     return near
 
 

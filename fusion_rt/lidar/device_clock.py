@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.lidar.cloud import Integers
+from fusion_rt.lidar.cloud import Integers, middle
 
 Difference = TypeVar("Difference", int, Integers)
 ClockSource = Literal["receipt", "utc"]
@@ -37,10 +37,10 @@ class DeviceClock:
 
     def observe(self, device_ns: Integers, recv_ns: Integers) -> None:
         """Take the device time of some packets and the rig time of their receipt, both (N,)."""
-        first_ns = int(recv_ns[0] - device_ns[0])
-        known_ns = first_ns if self._offset_ns is None else self._offset_ns
-        late_ns = self._signed(recv_ns - device_ns - known_ns)
-        is_sane = np.abs(late_ns - np.median(late_ns)) < _JUMP_NS
+        apart_ns = self._signed(recv_ns - device_ns % self._wrap_ns)
+        known_ns = int(apart_ns[0]) if self._offset_ns is None else self._offset_ns
+        late_ns = self._signed(apart_ns - known_ns)
+        is_sane = np.abs(late_ns - middle(late_ns)) < _JUMP_NS
         least_ns = known_ns + int(late_ns[is_sane].min())
         has_jumped = abs(least_ns - known_ns) > _JUMP_NS
         if self._offset_ns is None or has_jumped:

@@ -94,7 +94,7 @@ def _correction(entries: tuple[LaserEntry, ...]) -> Correction | None:
 _FAR_M = 25.04
 _NEAR_X_M = 2.4
 _NEAR_Y_M = 1.93
-_FOCAL_RANGE = 13_100
+_FOCAL_RANGE_M = 131.0  # the farthest range a packet can say
 
 
 def place_corrected(
@@ -105,20 +105,19 @@ def place_corrected(
     cos_azimuth, sin_azimuth = np.cos(azimuth), np.sin(azimuth)
     cos_up = np.cos(lasers.elevation_rad).astype(np.float32)[laser]
     sin_up = np.sin(lasers.elevation_rad).astype(np.float32)[laser]
-    up_m, side_m = correction.up_m[laser], correction.side_m[laser]
+    side_m = correction.side_m[laser]
     far_m = correction.far_m[laser]
     range_m = returns.range_m + far_m
-    level_m = range_m * cos_up - up_m * sin_up
+    level_m = range_m * cos_up
     right_m = np.abs(level_m * sin_azimuth - side_m * cos_azimuth)
     ahead_m = np.abs(level_m * cos_azimuth + side_m * sin_azimuth)
     range_x_m = range_m + _near(far_m, correction.near_x_m[laser], right_m, _NEAR_X_M)
     range_y_m = range_m + _near(far_m, correction.near_y_m[laser], ahead_m, _NEAR_Y_M)
-    level_x_m = range_x_m * cos_up - up_m * sin_up
-    level_y_m = range_y_m * cos_up - up_m * sin_up
+    level_x_m, level_y_m = range_x_m * cos_up, range_y_m * cos_up
     return Cloud(
         x_m=level_y_m * cos_azimuth + side_m * sin_azimuth,
         y_m=side_m * cos_azimuth - level_x_m * sin_azimuth,
-        z_m=range_y_m * sin_up + up_m * cos_up,
+        z_m=(range_x_m + range_y_m) / 2 * sin_up + correction.up_m[laser],
         intensity=_intensity(returns, laser, correction),
         dt_s=returns.dt_s,
         ring=lasers.ring[laser],
@@ -135,7 +134,7 @@ def _near(far_m: Floats, near_m: Floats, distance_m: Floats, from_m: float) -> F
 
 def _intensity(returns: Returns, laser: Index, correction: Correction) -> Floats:
     """The reflectivity with the beam's focus taken out, 0..1."""
-    focus = (1 - correction.focal_distance[laser] / _FOCAL_RANGE) ** 2
+    focus = (1 - correction.focal_distance[laser] / np.float32(_FOCAL_RANGE_M)) ** 2
     defocus = np.abs(focus - (1 - returns.raw_range / np.float32(65_535)) ** 2)
     value = returns.reflectivity + 256 * correction.focal_slope[laser] * defocus
     clipped = np.clip(value, correction.least[laser], correction.most[laser])

@@ -105,7 +105,7 @@ class OusterDecoder:
         range_mm = self.layout.field(data, f"RANGE{second}").reshape(len(is_in), -1)
         hit = np.flatnonzero((range_mm >= self._least_mm) & is_in[:, None])
         column, beam = np.divmod(hit, self.layout.beams)
-        range_m = range_mm.ravel()[hit] * _MM
+        range_m = range_mm.ravel()[hit].astype(np.float32) * _MM
         table = place[column] * self.layout.beams + beam
         reflectivity = self.layout.field(data, f"REFLECTIVITY{second}").ravel()[hit]
         return (

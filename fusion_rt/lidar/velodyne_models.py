@@ -92,7 +92,7 @@ MODELS: dict[str, Model] = {
     "HDL-32E": Model((0x21,), 32, 0.002, _interleaved(-92 / 3, 4 / 3, 32), (0.0,) * 32, 46.080, 1),
     "HDL-64E-S2": msgspec.structs.replace(_HDL64, cycle_us=48.0),
     "HDL-64E-S3": _HDL64,
-    "VLS-128": Model((0xA1,), 128, 0.004, _VLS_ELEVATION_DEG, _VLS_AZIMUTH_DEG, 53.3333, 4),
+    "VLS-128": Model((0xA1,), 128, 0.004, _VLS_ELEVATION_DEG, _VLS_AZIMUTH_DEG, 53.3, 4),
 }
 
 
@@ -123,8 +123,8 @@ def schedule(name: str, is_dual: bool) -> Schedule:
     return Schedule(offset_ns, since_ns, pairs if is_dual else ())
 
 
-_VLS_FIRING_US = 2.66667
-_VLS_TOP_OF_HOUR_US = 7.0  # the packet's time is that of the fourth group's firing
+_VLS_FIRING_US = 2.665
+_VLS_TOP_OF_HOUR_US = 8.7  # the packet's time is that of the fourth group's firing
 _HDL64_FIRST_US = {"HDL-64E-S2": (0, 1.26, 2.46, 3.66), "HDL-64E-S3": (0, 1.3, 2.5, 3.7)}
 
 
@@ -139,5 +139,5 @@ def _since_azimuth_us(name: str, block: Integers, unit: Integers) -> Doubles:
     if name in _HDL64_FIRST_US:  # groups of four lasers, an eighth of a cycle apart
         first_us = np.array(_HDL64_FIRST_US[name])
         return np.asarray(MODELS[name].cycle_us / 8 * (unit // 4) + first_us[unit % 4])
-    laser = UNITS * (block % 4) + unit  # eight at a time, with a pause of two after eight groups
-    return np.asarray((laser // 8 + laser // 64 * 2) * _VLS_FIRING_US)
+    laser = UNITS * (block % 4) + unit  # eight at a time, with a pause of one after eight groups
+    return np.asarray((laser // 8 + laser // 64) * _VLS_FIRING_US)

@@ -126,6 +126,9 @@ class Fragments:
     def __init__(self) -> None:
         self._parts: dict[tuple[bytes, int], dict[int, tuple[bytes, bool]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._parts)
+
     def datagram(self, frame: Frame) -> Datagram | None:
         """The packet that this frame holds or completes."""
         found = _network_layer(frame.link, frame.data)
