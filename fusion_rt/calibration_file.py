@@ -26,7 +26,8 @@ MountMetres = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 Mount = Annotated[
     tuple[MountMetres, MountMetres, MountMetres], msgspec.Meta(description="x, y, z in metres")
 ]
-Row = tuple[float, float, float]
+Cosine = Annotated[float, msgspec.Meta(ge=-1.001, le=1.001)]
+Row = tuple[Cosine, Cosine, Cosine]
 Microphones = Annotated[
     tuple[Mount, ...], msgspec.Meta(description="x, y, z of each microphone, in channel order")
 ]

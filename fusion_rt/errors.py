@@ -24,7 +24,7 @@ class ConfigError(FusionError):
         self.line = line
         place = f"{file}:{line}" if line is not None else file
         sentence = ": ".join(part for part in (place, where, problem) if part)
-        super().__init__(sentence + (f"; {way_out}" if way_out else ""))
+        super().__init__(_one_line(sentence + (f"; {way_out}" if way_out else "")))
 
 
 class ConfigErrors(FusionError):
@@ -116,3 +116,8 @@ class DemoError(FusionError):
         self.problem = problem
         self.log = log
         super().__init__(f"demo: {problem}; the end of its log:\n{log}")
+
+
+def _one_line(text: str) -> str:
+    """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

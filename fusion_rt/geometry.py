@@ -91,7 +91,7 @@ class RigidTransform(msgspec.Struct, frozen=True, eq=False):
 def rotation_problem(rotation: Matrix) -> str | None:
     """Why a (3, 3) matrix is not a rotation, as `expected ..., got ...`; None when it is one."""
     error = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
-    if error > ORTHONORMAL_TOLERANCE:
+    if not error <= ORTHONORMAL_TOLERANCE:  # NaN is none either
         return f"expected orthonormal rows to {ORTHONORMAL_TOLERANCE:g}, got {error:.2g} off"
     if np.linalg.det(rotation) < 0:
         return "expected determinant 1, got -1: it mirrors, one axis points the wrong way"
@@ -143,7 +143,11 @@ def _nearest_rotation(matrix: Matrix) -> Matrix:
 
 
 SideLength = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="pixels")]
+Coefficient = Annotated[float, msgspec.Meta(ge=-1e4, le=1e4)]
 FocalLength = Annotated[float, msgspec.Meta(gt=0, le=1e6, description="focal length in pixels")]
+
+
+_NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,7 +162,9 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     fy_px: FocalLength
     cx_px: float
     cy_px: float
-    distortion: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
+    distortion: tuple[Coefficient, Coefficient, Coefficient, Coefficient, Coefficient] = (
+        _NO_DISTORTION
+    )
     """k1, k2, p1, p2, k3."""
 
     def __post_init__(self) -> None:
@@ -175,21 +181,14 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         outside the image are returned as they are.
         """
         x_m, y_m, z_m = np.moveaxis(np.asarray(points_camera, dtype=np.float64), -1, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             x, y = x_m / z_m, y_m / z_m
             radius2 = x * x + y * y
             is_seen = (z_m > 0) & (radius2 < _fold_radius2(self.distortion))
             x, y = _distorted(x, y, radius2, self.distortion)
-        pixels = np.stack([self.fx_px * x + self.cx_px, self.fy_px * y + self.cy_px], axis=-1)
-        pixels[~is_seen] = np.nan
+            pixels = np.stack([self.fx_px * x + self.cx_px, self.fy_px * y + self.cy_px], axis=-1)
+        pixels[~(is_seen & np.isfinite(pixels).all(axis=-1))] = np.nan
         return pixels
-
-    @property
-    def matrix(self) -> Matrix:
-        """(3, 3): the K of textbooks."""
-        return np.array(
-            [[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]], dtype=np.float64
-        )
 
 
 def _distorted(
@@ -204,7 +203,7 @@ def _distorted(
 
 def _fold_radius2(distortion: tuple[float, ...]) -> float:
     """Squared radius at which r * (1 + k1 r^2 + k2 r^4 + k3 r^6) stops growing; inf if never."""
-    k1, k2, _, _, k3 = distortion
+    k1, k2, _, _, k3 = (k if abs(k) > 1e-12 else 0 for k in distortion)  # roots divides by them
     roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1])
     real = roots[np.abs(roots.imag) < 1e-9 * np.abs(roots)].real
     return float(min(real[real > 0], default=math.inf))

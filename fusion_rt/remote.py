@@ -3,6 +3,7 @@
 Everything that leaves the host is encrypted and authenticated with CURVE, also on loopback.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,9 @@ from fusion_rt.config import Problems, shown
 from fusion_rt.errors import TopicError
 from fusion_rt.topics import topic_kind
 
-_ADDRESS = re.compile(r"tcp://(?P<host>\*|[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_ADDRESS = re.compile(
+    r"tcp://(?P<host>\*|[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 
 class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +55,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
 def remote_from_file(written: RemoteFile, beside: Path, problems: Problems) -> Remote:
     """Resolve paths against the rig's directory; what is wrong goes to `problems`."""
     keys = beside / written.keys
-    if not keys.is_dir():
+    if not os.path.isdir(keys):
         problem = f"expected a directory of CURVE keys, found none at {keys}"
         problems.add(("remote", "keys"), problem, f"make one with `fusion-rt keys {keys}`")
     listen = {
@@ -67,7 +70,7 @@ def remote_from_file(written: RemoteFile, beside: Path, problems: Problems) -> R
         if (host := _address_host(("remote", "topics", topic), address, problems))
     }
     for topic, remote in topics.items():
-        if keys.is_dir() and not remote.server_key.is_file():
+        if os.path.isdir(keys) and not os.path.isfile(remote.server_key):
             problem = f"expected the other host's public key, found none at {remote.server_key}"
             problems.add(("remote", "topics", topic), problem, "copy its .key file there")
     return Remote(keys=keys, listen=listen, topics=topics)
@@ -81,7 +84,8 @@ def _address_host(place: tuple[str, str, str], address: str, problems: Problems)
         problems.add(place, error.problem)
         return None
     found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found["port"]) < 65_536:
+    is_source = place[1] == "topics"
+    if found is None or not 0 < int(found["port"]) < 65_536 or (is_source and found["host"] == "*"):
         example = "for example tcp://10.0.0.2:7601"
         problems.add(place, f"expected tcp://HOST:PORT, got {shown(address)}", example)
         return None

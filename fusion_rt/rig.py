@@ -15,6 +15,7 @@ topic (`camera_front` for `camera/front`) unless the rig says otherwise.
 """
 
 import hashlib
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,7 +168,7 @@ def _calibration(
     if not isinstance(written, str):
         return None, ()  # reported with the file's other fields
     source = rig.parent / written
-    if not source.is_file():
+    if not os.path.isfile(source):  # unlike Path.is_file, also where the name cannot be one
         way_out = "the path is relative to the rig file"
         problems.add(("calibration",), f"expected a file, found none at {source}", way_out)
         return None, ()
@@ -194,7 +195,7 @@ def _check_topics(written: RigFile, remote: Remote | None, problems: Problems) -
 
 def find_rig(name: str) -> Path:
     """The rig file a person means: a path, or the name of a rig that comes with the package."""
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return Path(name)
     shipped = shipped_rigs()
     if name in shipped:

@@ -82,6 +82,7 @@ class _BoundedLoader(yaml.BaseLoader):
         return node
 
 
+_MERGE = "<<"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")}
 
 
@@ -110,20 +111,29 @@ class _TreeGrower:
 
     def mapping(self, node: MappingNode, at: Place) -> dict[str, Any]:
         tree: dict[str, Any] = {}
-        for key_node, value_node in _merged(node):
-            key = str(key_node.value)
+        for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
                 self._complain(at, "expected a name before the colon, got a list or mapping")
-            elif key in tree:
-                first = self.lines[(*at, key)]
-                way_out = f"it is already on line {first}: rename or remove one"
-                self._complain(
-                    (*at, key), "expected each key once, got it twice", way_out, _line(key_node)
-                )
+            elif key_node.value in tree:
+                place = (*at, key_node.value)
+                way_out = f"it is already on line {self.lines[place]}: rename or remove one"
+                line = _line(key_node)
+                self._complain(place, "expected each key once, got it twice", way_out, line)
             else:
-                tree[key] = self.value(value_node, (*at, key))
-                self.lines[(*at, key)] = _line(key_node)
-        return tree
+                place = (*at, key_node.value)
+                tree[key_node.value] = self.value(value_node, place)
+                self.lines[place] = _line(key_node)
+        return self._merged(tree, at)
+
+    def _merged(self, tree: dict[str, Any], at: Place) -> dict[str, Any]:
+        """The mapping, and what it inherits from another (`<<: *alias`) and does not state."""
+        if _MERGE not in tree:
+            return tree
+        inherited = tree.pop(_MERGE)
+        if not isinstance(inherited, dict):
+            self._complain((*at, _MERGE), "expected one mapping to inherit from, got another value")
+            return tree
+        return inherited | tree
 
     def _bound(self, at: Place) -> None:
         if len(self.lines) > MAX_VALUES or len(at) > MAX_DEPTH:
@@ -135,21 +145,6 @@ class _TreeGrower:
     ) -> None:
         where = line or self.lines.get(at)
         self.errors.append(ConfigError(self.name, place_text(at), problem, way_out, where))
-
-
-def _merged(node: MappingNode) -> list[tuple[Node, Node]]:
-    """A mapping's entries, and those of a merged one (`<<: *alias`) that it does not state."""
-    own = [pair for pair in node.value if pair[0].value != "<<"]
-    stated = {key.value for key, _ in own if isinstance(key, ScalarNode)}
-    merged = [value for key, value in node.value if key.value == "<<"]
-    inherited = [
-        pair
-        for mapping in merged
-        if isinstance(mapping, MappingNode)
-        for pair in mapping.value
-        if pair[0].value not in stated
-    ]
-    return inherited + own
 
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")

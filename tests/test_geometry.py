@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fusion_rt.geometry import Pinhole, RigidTransform
@@ -125,6 +125,20 @@ def test_points_where_the_distortion_folds_back_have_no_pixel() -> None:
     camera = pinhole((-0.3, 0, 0, 0, 0))  # r (1 - 0.3 r^2) turns at r = 1.054
     pixels = camera.project(np.array([[1.0, 0, 1], [1.1, 0, 1], [3.0, 0, 1]]))
     assert np.isnan(pixels).any(axis=1).tolist() == [False, True, True]
+
+
+@given(st.tuples(*[st.floats(-1e4, 1e4)] * 5), points)
+@example((0, 0, 0, 0, 5e-324), np.array([0.1, 0.2, 1.0]))
+def test_any_distortion_gives_a_pixel_or_none(
+    distortion: tuple[float, ...], point: np.ndarray
+) -> None:
+    pixel = pinhole(distortion).project(point)
+    assert np.isnan(pixel).all() or np.isfinite(pixel).all()
+
+
+def test_numbers_too_large_to_be_a_rotation_are_refused() -> None:
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="expected orthonormal rows"):
+        RigidTransform(np.full((3, 3), 1e300), np.zeros(3))
 
 
 def test_a_principal_point_outside_the_image_is_refused() -> None:

@@ -259,6 +259,13 @@ def test_a_wrong_rig_is_told_in_one_line(text: str, error: str) -> None:
     assert error_of(text) == error
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, '"a\\0b"'])
+def test_a_path_that_cannot_be_one_is_told(name: str) -> None:
+    assert "calibration: expected a file, found none at " in error_of(
+        HEAD.replace("c.yaml", name) + LIDAR
+    )
+
+
 def test_an_optical_frame_is_no_place_for_another_sensor() -> None:
     text = HEAD + SENSORS.replace("chunk_ms: 10", "frame: camera_front, channels: 4")
     errors = errors_of(text, CALIBRATION.replace("  audio_array: [[", "  camera_front: [["))
@@ -334,6 +341,11 @@ def test_a_rig_that_keeps_to_its_host_has_nothing_remote() -> None:
         (
             "{keys: keys, listen: {lidar/top: 'tcp://*:70000'}}",
             'remote.listen."lidar/top": expected tcp://HOST:PORT, got "tcp://*:70000"; '
+            "for example tcp://10.0.0.2:7601",
+        ),
+        (
+            "{keys: keys, topics: {gps/main: 'tcp://*:7601'}}",
+            'remote.topics."gps/main": expected tcp://HOST:PORT, got "tcp://*:7601"; '
             "for example tcp://10.0.0.2:7601",
         ),
         (

@@ -1,6 +1,9 @@
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fusion_rt.errors import ConfigErrors
 from fusion_rt.yaml_file import MAX_BYTES, YamlFile, place_text, read_yaml
@@ -72,6 +75,43 @@ def test_a_tag_is_refused_and_nothing_is_run(tmp_path: Path) -> None:
 
 def test_a_list_as_a_key_is_refused(tmp_path: Path) -> None:
     assert "expected a name before the colon" in error_of(tmp_path, "a: {[1, 2]: 3}")
+
+
+@pytest.mark.parametrize("merged", ["[*x, *x]", "5"])
+def test_merging_something_else_than_one_mapping_is_refused(tmp_path: Path, merged: str) -> None:
+    assert error_of(tmp_path, f"a: &x {{p: 1}}\nb: {{<<: {merged}}}\n") == (
+        'a.yaml:2: b."<<": expected one mapping to inherit from, got another value'
+    )
+
+
+def test_what_is_merged_may_itself_merge(tmp_path: Path) -> None:
+    text = "a: &x {p: 1, q: 1}\nb: &y {<<: *x, q: 2, r: 2}\nc: {<<: *y, r: 3}\n"
+    assert read(tmp_path, text).tree["c"] == {"p": 1, "q": 2, "r": 3}
+
+
+def test_a_mapping_that_merges_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match="16 levels deep, got more once aliases expand"):
+        read(tmp_path, "a: &a {<<: *a}")
+
+
+def test_names_with_line_breaks_and_terminal_codes_are_quoted_on_one_line(tmp_path: Path) -> None:
+    error = error_of(tmp_path, '"a\\nb\\e[31m": 1\n"a\\nb\\e[31m": 2\n')
+    assert r'a.yaml:2: "a\nb\x1b[31m": expected each key once' in error
+
+
+YAML_LIKE = st.text(alphabet="ab:-[]{}&*!<>|#'\"?%@\\ \n\t,.1e~=", max_size=200)
+
+
+@given(text=YAML_LIKE)
+@settings(max_examples=300)
+def test_any_text_is_read_or_refused_line_by_line(text: str) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
+        Path(file.name).write_text(text)
+        try:
+            errors = read_yaml(Path(file.name)).errors
+        except ConfigErrors as error:
+            errors = error.errors
+    assert all("\n" not in str(error) for error in errors)
 
 
 def test_bad_syntax_is_told_with_its_line(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def camera_frames(
 ) -> Generator[CameraFrame | None, None, None]:
     """A colour ramp that scrolls under fresh noise, its frame number in bars along the top."""
     rng = _rng(options.seed, port)
-    shape = image_shape(options.encoding, options.width, options.height) or ()
+    shape = image_shape(options.encoding, options.width, options.height) or ()  # never jpeg's None
     scene = _scene(options.encoding, options.width, options.height).reshape(shape[0], -1)
     scroll = scene.shape[1] // options.width * _SCROLL_PX
     scenes = np.concatenate([scene, scene], axis=1)
@@ -197,7 +197,7 @@ def lidar_sweeps(
 ) -> Generator[LidarSweep | None, None, None]:
     """Ground and a round wall, before which a post goes round once in 20 sweeps."""
     rng = _rng(options.seed, port)
-    rate_hz, start_ns = _rate_hz(options, port), port.clock.now_ns()
+    rate_hz = _rate_hz(options, port)
     columns = options.points // options.rings
     azimuth_rad = np.linspace(math.pi, -math.pi, columns, endpoint=False)  # spins clockwise
     elevation_rad = np.radians(np.linspace(-25, 15, options.rings))
@@ -205,6 +205,7 @@ def lidar_sweeps(
     range_m = _background_m(direction)
     dt_s = (np.arange(columns) + 1 - columns) / columns / rate_hz
     ring = np.tile(np.arange(options.rings, dtype=np.uint16), columns)
+    start_ns = port.clock.now_ns()
     for count in ticks(port, rate_hz, start_ns):
         if count is None:
             yield None
