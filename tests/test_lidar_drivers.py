@@ -45,7 +45,7 @@ RECORDINGS = [
 def test_a_recording_becomes_sweeps_at_its_pace(
     driver: str, parts: tuple[str, ...], counts: list[int]
 ) -> None:
-    bench = LidarBench(driver, file=str(recorded(*parts)), **options_of(driver))
+    bench = LidarBench(driver, path=str(recorded(*parts)), **options_of(driver))
     sweeps = bench.sweeps(3)
     assert [len(sweep.points) for sweep in sweeps] == counts
     steps_ns = np.diff([sweep.stamp_ns for sweep in sweeps])
@@ -66,7 +66,7 @@ def test_lost_and_corrupt_packets_are_counted(tmp_path: Path) -> None:
     packets = velodyne_packets("VLP-16", 3 * TURN_PACKETS)
     broken = packets[5][:700] + b"\0\0" + packets[5][702:]
     path = capture(tmp_path / "a.pcap", [*packets[:5], broken, *packets[6:90], *packets[93:]])
-    bench = LidarBench("velodyne", file=str(path), model="VLP-16")
+    bench = LidarBench("velodyne", path=str(path), model="VLP-16")
     with bench.messages as messages:
         while next(messages) is not None:
             pass
@@ -77,7 +77,7 @@ def test_lost_and_corrupt_packets_are_counted(tmp_path: Path) -> None:
 
 def test_the_end_of_a_recording_is_silence_and_a_new_one_is_played(tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", velodyne_packets("VLP-16", TURN_PACKETS))
-    bench = LidarBench("velodyne", file=str(path), model="VLP-16")
+    bench = LidarBench("velodyne", path=str(path), model="VLP-16")
     with bench.messages as messages:
         assert len(next(messages).points) > 1000
         while next(messages) is not None:
@@ -93,16 +93,16 @@ def test_other_ports_and_senders_are_passed_over(tmp_path: Path) -> None:
     packets = velodyne_packets("VLP-16", TURN_PACKETS)
     path = capture(tmp_path / "a.pcap", packets)
     for options in ({"port": 2369}, {"host": "192.168.1.202"}):
-        bench = LidarBench("velodyne", file=str(path), model="VLP-16", **options)
+        bench = LidarBench("velodyne", path=str(path), model="VLP-16", **options)
         assert bench.take(3) == [None] * 3
         assert bench.counters["packets"] == 0
-    bench = LidarBench("velodyne", file=str(path), model="VLP-16", port=2368, host="192.168.1.201")
+    bench = LidarBench("velodyne", path=str(path), model="VLP-16", port=2368, host="192.168.1.201")
     assert len(bench.sweeps(1)[0].points) > 1000
 
 
 def test_the_cut_can_be_moved(tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", velodyne_packets("VLP-16", 3 * TURN_PACKETS))
-    bench = LidarBench("velodyne", file=str(path), model="VLP-16", cut_deg=180)
+    bench = LidarBench("velodyne", path=str(path), model="VLP-16", cut_deg=180)
     _, sweep = bench.sweeps(2)
     azimuth_deg = np.degrees(np.arctan2(-sweep.points[:, 1], sweep.points[:, 0]))
     assert azimuth_deg[:16] == pytest.approx([-180] * 16, abs=0.5)
@@ -188,7 +188,7 @@ def test_a_port_in_use_is_one_clear_error() -> None:
 @pytest.mark.parametrize(
     ("driver", "options", "sentence"),
     [
-        ("velodyne", {"model": "VLP-16", "file": "gone.pcap"}, r"expected a recording"),
+        ("velodyne", {"model": "VLP-16", "path": "gone.pcap"}, r"expected a recording"),
         ("velodyne", {"model": "VLP-16", "calibration": "gone.yaml"}, r"gone.yaml"),
         ("hesai", {"model": "QT64", "calibration": "gone.csv"}, r"gone.csv"),
         ("ouster", {"metadata": "gone.json"}, r"gone.json"),
@@ -211,16 +211,16 @@ def test_a_missing_file_is_one_clear_error(
         ("ouster", {}, "expected text, got nothing"),
         ("velodyne", {"model": "VLP-16", "listen": "top"}, "expected listen as an IPv4 address"),
         ("velodyne", {"model": "VLP-16", "group": "10.0.0.1"}, r"expected group in 224\.0\.0\.0"),
-        ("velodyne", {"model": "VLP-16", "repeat": True}, "expected file beside topic, repeat"),
+        ("velodyne", {"model": "VLP-16", "repeat": True}, "expected path beside topic, repeat"),
         (
             "velodyne",
-            {"model": "VLP-16", "file": "a.pcap", "group": "224.0.0.5"},
-            "expected file, or listen and group, got both",
+            {"model": "VLP-16", "path": "a.pcap", "group": "224.0.0.5"},
+            "expected path, or listen and group, got both",
         ),
         (
             "velodyne",
-            {"model": "VLP-16", "file": "a.pcap", "clock": "utc"},
-            "expected clock receipt beside file",
+            {"model": "VLP-16", "path": "a.pcap", "clock": "utc"},
+            "expected clock receipt beside path",
         ),
         ("velodyne", {"model": "VLP-16", "cut_deg": 360}, "expected a number >= 0 and < 360 deg"),
     ],

@@ -117,7 +117,7 @@ def place_corrected(
     return Cloud(
         x_m=level_y_m * cos_azimuth + side_m * sin_azimuth,
         y_m=side_m * cos_azimuth - level_x_m * sin_azimuth,
-        z_m=(range_x_m + range_y_m) / 2 * sin_up + correction.up_m[laser],
+        z_m=(range_x_m + range_y_m) * np.float32(0.5) * sin_up + correction.up_m[laser],
         intensity=_intensity(returns, laser, correction),
         dt_s=returns.dt_s,
         ring=lasers.ring[laser],

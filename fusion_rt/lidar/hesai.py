@@ -62,7 +62,7 @@ class HesaiDecoder:
     def device_times(self, packets: list[bytes]) -> Integers:
         data = stacked(packets, self._model.layout)
         plan = self._schedules[_RETURNS.get(int(data["mode"][0]), 1)]
-        return _times_ns(data) + plan.offset_ns.max()
+        return np.asarray(_times_ns(data) + plan.offset_ns.max())
 
     def numbers(self, packets: list[bytes]) -> Integers:
         at = self._model.number_at

@@ -25,7 +25,7 @@ class LidarOptions(SensorOptions, frozen=True, kw_only=True):
     """Only packets from this address; needed where two sensors send to one port."""
     group: str | None = None
     """Multicast group to join."""
-    file: str | None = None
+    path: str | None = None
     """A recording instead of the network: pcap, pcapng, or a ROS 2 bag (.db3, .mcap, folder)."""
     topic: str | None = None
     """Topic of a bag that holds more than one with packets."""
@@ -42,20 +42,20 @@ class LidarOptions(SensorOptions, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("listen", "host", "group"):
             _check_address(name, getattr(self, name))
-        if self.file is None:
+        if self.path is None:
             self._check_live()
         else:
             self._check_recorded()
 
     def _check_live(self) -> None:
         if self.topic is not None or self.repeat or self.speed != 1.0:
-            raise ValueError("expected file beside topic, repeat or speed, got none")
+            raise ValueError("expected path beside topic, repeat or speed, got none")
 
     def _check_recorded(self) -> None:
         if self.group is not None or self.listen != "0.0.0.0":
-            raise ValueError("expected file, or listen and group, got both")
+            raise ValueError("expected path, or listen and group, got both")
         if self.clock != "receipt":
-            raise ValueError("expected clock receipt beside file: a recording's UTC is over")
+            raise ValueError("expected clock receipt beside path: a recording's UTC is over")
 
 
 def _check_address(name: str, text: str | None) -> None:

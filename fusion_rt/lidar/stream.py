@@ -82,8 +82,8 @@ def open_lidar(
 def _open_turns(
     options: LidarOptions, port: DriverPort, decoder: Decoder, usual_port: int
 ) -> AbstractContextManager[Iterator[Turn | None]]:
-    if options.file is not None:
-        check_recording(Path(options.file), options.topic)
+    if options.path is not None:
+        check_recording(Path(options.path), options.topic)
         return nullcontext(_recorded_turns(options, port, decoder))
     place = (options.listen, options.port or usual_port)
     receiver = UdpReceiver(*place, port.clock, options.host, options.group)
@@ -94,7 +94,7 @@ def _recorded_turns(
     options: LidarOptions, port: DriverPort, decoder: Decoder
 ) -> Iterator[Turn | None]:
     player = Player(
-        Path(options.file or ""),
+        Path(options.path or ""),
         options.topic,
         port.clock,
         port.counters,

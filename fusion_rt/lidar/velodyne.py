@@ -74,7 +74,8 @@ class VelodyneDecoder:
 
     def device_times(self, packets: list[bytes]) -> Integers:
         is_dual = self._says_mode and packets[0][1204] == _DUAL
-        return self.numbers(packets) * 1000 + self._schedules[is_dual].offset_ns.max()
+        last_ns = self._schedules[is_dual].offset_ns.max()
+        return np.asarray(self.numbers(packets) * 1000 + last_ns)
 
     def numbers(self, packets: list[bytes]) -> Integers:
         return np.array([int.from_bytes(packet[1200:1204], "little") for packet in packets])

@@ -25,6 +25,7 @@ class UdpReceiver:
         """Raises OSError with a sentence about what could not be listened on."""
         self._clock = clock
         self._host = host
+        self._buffer = memoryview(bytearray(_LARGEST))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._listen(address, port, group)
@@ -46,13 +47,13 @@ class UdpReceiver:
     def receive(self) -> Datagram | None:
         """The next packet, or None after `WAKE_NS` without one."""
         try:
-            payload, sender = self.socket.recvfrom(_LARGEST)
+            size, sender = self.socket.recvfrom_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return None
         stamp_ns = self._clock.now_ns()
         if self._host is not None and sender[0] != self._host:
             return None
-        return Datagram(stamp_ns, payload, sender[0])
+        return Datagram(stamp_ns, self._buffer[:size].tobytes(), sender[0])
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
