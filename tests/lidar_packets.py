@@ -127,7 +127,6 @@ def ouster_unit(
         azimuth_rad=(0.02,) * beams,
         beam_m=(0.015, 0.0),
         sensor_from_lidar=(-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0.036, 0, 0, 0, 1),
-        prod_line="OS-1-16",
         serial=0,
     )
 

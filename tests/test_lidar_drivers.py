@@ -235,3 +235,15 @@ def test_wrong_options_are_found_when_the_rig_is_loaded(
     assert checked(tree, find_driver(driver, "lidar").options, (), problems) is None
     with pytest.raises(Exception, match=sentence):
         raise problems.as_error()
+
+
+def test_a_receiver_that_breaks_down_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("fusion_rt.lidar.stream.Intake.push", broken)
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    with live() as (_, messages, port):
+        Player(port, velodyne_packets("VLP-16", 1), seconds=0.01).start()
+        with pytest.raises(RuntimeError, match="the receiving thread ended"):
+            list(messages)

@@ -153,6 +153,15 @@ def test_packets_are_checked(model: str, change: Any, problem: str | None) -> No
     assert decoder_of(model).problem(change(packet)) == problem
 
 
+def test_headings_and_check_sums_of_an_angle_file_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "unit.csv"
+    path.write_text("EEFF,1,1\nChannel,Elevation,Azimuth\n1,-2,3\n2,4,-5\n9a7c\n")
+    lasers = read_angles(path, 2)
+    assert np.degrees(lasers.elevation_rad) == pytest.approx([-2, 4])
+    assert np.degrees(lasers.azimuth_rad) == pytest.approx([3, -5])
+    assert lasers.ring.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -2,7 +2,7 @@
 
 A packet is a few blocks; a block is an azimuth and a range with a reflectivity for each of its
 lasers. Families differ in where the bytes lie, in the lasers' angles and in when each one fires:
-that is their `Layout` and their `Schedule`.
+that is their `layout` and their `Schedule`.
 """
 
 import math

@@ -100,11 +100,16 @@ def design_lasers(model: str) -> Lasers:
 def read_angles(path: Path, lasers: int) -> Lasers:
     """The angle file of one unit, comma-separated with the columns channel, elevation, azimuth.
 
+    Rows that do not start with a number are headings, or the check sum that some models append.
     Raises ValueError that says what is wrong with the file, OSError where there is none.
     """
-    rows = list(csv.reader(path.read_text(errors="replace").splitlines()))
+    rows = csv.reader(path.read_text(errors="replace").splitlines())
     try:
-        angles = {int(row[0]): (float(row[1]), float(row[2])) for row in rows[1:] if row}
+        angles = {
+            int(row[0]): (float(row[1]), float(row[2]))
+            for row in rows
+            if row and row[0].isdecimal()
+        }
     except (ValueError, IndexError) as error:
         raise ValueError(
             f"{path}: expected rows of channel, elevation, azimuth; {error}"

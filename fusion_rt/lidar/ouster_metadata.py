@@ -38,7 +38,6 @@ class _Metadata(msgspec.Struct, frozen=True):
     """The first generation, whose files did not say, had this one."""
     beam_to_lidar_transform: Matrix | None = None
     lidar_to_sensor_transform: Matrix = _GEN1_LIDAR_TO_SENSOR
-    prod_line: str = ""
     prod_sn: str | int | None = None
 
 
@@ -57,7 +56,6 @@ class OusterUnit(msgspec.Struct, frozen=True):
     beam_m: tuple[float, float]
     """Place of the beams' origin: outwards, and up."""
     sensor_from_lidar: Matrix
-    prod_line: str
     serial: int
     """0 when the file does not say."""
 
@@ -111,7 +109,6 @@ def _unit(metadata: _Metadata, path: str) -> OusterUnit:
         azimuth_rad=tuple(np.radians(metadata.beam_azimuth_angles).tolist()),
         beam_m=(beam_mm[0] * _MM, beam_mm[1] * _MM),
         sensor_from_lidar=_in_metres(metadata.lidar_to_sensor_transform),
-        prod_line=metadata.prod_line,
         serial=_serial(metadata.prod_sn),
     )
 

@@ -4,6 +4,7 @@ Live packets are received, checked and cut into turns by a thread of their own, 
 decoding nor publishing delays a stamp or overflows the socket; whole turns are decoded here.
 """
 
+import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -34,6 +35,7 @@ HELD_UP_TURNS = "turns_superseded"
 UNUSABLE_TURNS = "unusable_turns"
 
 _WAITING_TURNS = 2
+log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -47,6 +49,9 @@ class Intake:
     def push(self, packet: Datagram) -> Turn | None:
         problem = self._decoder.problem(packet.payload)
         if problem is not None:
+            if not self._counters[problem]:
+                size, host = len(packet.payload), packet.host or "a recording"
+                log.warning("%s: the first has %d bytes, from %s", problem, size, host)
             self._counters[problem] += 1
             return None
         self._counters[PACKETS] += 1
@@ -135,12 +140,14 @@ class _Turns:
             self._waiting.append(turn)
             self._changed.notify()
 
-    def __iter__(self) -> Iterator[Turn | None]:
-        while True:
+    def taken(self, receiver: threading.Thread) -> Iterator[Turn | None]:
+        """Turns as they come, None at each read deadline, for as long as the receiver lives."""
+        while receiver.is_alive():
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting, READ_DEADLINE_NS / NS_PER_S)
                 turn = self._waiting.popleft() if self._waiting else None
             yield turn
+        raise RuntimeError("the receiving thread ended; its traceback stands above")
 
 
 @contextmanager
@@ -154,7 +161,7 @@ def _live_turns(
     thread = threading.Thread(target=_receive, args=arguments, name="udp", daemon=True)
     thread.start()
     try:
-        yield iter(turns)
+        yield turns.taken(thread)
     finally:
         stop.set()
         thread.join()

@@ -9,12 +9,17 @@ from fusion_rt.lidar.blocks import Fields, Lasers, Returns, layout, place, selec
 from fusion_rt.lidar.cloud import Cloud, Integers, unwrapped
 from fusion_rt.lidar.hdl64 import Correction, place_corrected
 from fusion_rt.lidar.turns import TURN, Turn, stacked
-from fusion_rt.lidar.velodyne_models import BLOCKS, MODELS, UNITS, factory_lasers, schedule
+from fusion_rt.lidar.velodyne_models import (
+    BLOCKS,
+    MODELS,
+    PRODUCT_IDS,
+    UNITS,
+    factory_lasers,
+    schedule,
+)
 
 PACKET_BYTES = 1206
 PORT = 2368
-POSITION_BYTES = 512
-"""Size of the position packets that come on the next port; recordings often hold both."""
 
 _DUAL = 0x39  # return mode, the last byte but one
 _BANKS = frozenset((0xEEFF, 0xDDFF, 0xCCFF, 0xBBFF))
@@ -48,6 +53,8 @@ class VelodyneDecoder:
         self._least_range_m = least_range_m
         self._schedules = {is_dual: schedule(model, is_dual) for is_dual in (False, True)}
         self._says_mode = bool(self._model.product_ids)
+        # Old firmware of the HDL-32E says none of them.
+        self._other_ids = PRODUCT_IDS - frozenset(self._model.product_ids)
 
     def problem(self, packet: bytes) -> str | None:
         if len(packet) != PACKET_BYTES:
@@ -56,7 +63,7 @@ class VelodyneDecoder:
         used = 2 * self._blocks(packet)
         if not _BANKS.issuperset(heads[0:used:2]) or max(heads[1:used:2]) >= TURN:
             return "corrupt_packets"
-        if self._says_mode and heads[-1] not in self._model.product_ids:
+        if self._says_mode and heads[-1] in self._other_ids:
             return "wrong_model"
         return None
 

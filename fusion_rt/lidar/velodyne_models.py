@@ -96,6 +96,10 @@ MODELS: dict[str, Model] = {
 }
 
 
+PRODUCT_IDS = frozenset((0x23, 0x31)).union(*(model.product_ids for model in MODELS.values()))
+"""Models that say what they are: ours, VLP-32A and B, Velarray."""
+
+
 def factory_lasers(model: Model) -> Lasers:
     """The beams of a model whose units are all alike."""
     elevation_rad = np.radians(np.array(model.elevation_deg))

@@ -1,6 +1,7 @@
 """Receives the UDP packets of a device, stamped as they come."""
 
 import contextlib
+import logging
 import socket
 import struct
 
@@ -15,6 +16,8 @@ _WAKE_US = 100_000
 WAKE_NS = 100 * NS_PER_MS
 """A receiver looks up this often when nothing comes."""
 
+log = logging.getLogger(__name__)
+
 
 class UdpReceiver:
     """A socket that yields stamped packets; `host` lets only that sender's through."""
@@ -23,8 +26,9 @@ class UdpReceiver:
         self, address: str, port: int, clock: Clock, host: str | None, group: str | None
     ) -> None:
         """Raises OSError with a sentence about what could not be listened on."""
-        self._clock = clock
+        self.clock = clock
         self._host = host
+        self._told = ""
         self._buffer = memoryview(bytearray(_LARGEST))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -50,7 +54,13 @@ class UdpReceiver:
             size, sender = self.socket.recvfrom_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return None
-        stamp_ns = self._clock.now_ns()
+        except OSError as error:  # the network went down: it may come back
+            if str(error) != self._told:
+                log.warning("receiving failed: %s; trying again", error)
+                self._told = str(error)
+            self.clock.sleep_until_ns(self.clock.now_ns() + WAKE_NS)
+            return None
+        stamp_ns = self.clock.now_ns()
         if self._host is not None and sender[0] != self._host:
             return None
         return Datagram(stamp_ns, self._buffer[:size].tobytes(), sender[0])
