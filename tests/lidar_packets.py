@@ -4,9 +4,9 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fusion_rt.lidar.hesai_models import MODELS as HESAI
+from fusion_rt.lidar.hesai_models import Model
 from fusion_rt.lidar.ouster_metadata import OusterUnit
 from fusion_rt.lidar.ouster_packet import PacketLayout
 from fusion_rt.lidar.turns import Turn
@@ -28,21 +28,18 @@ def velodyne_packets(
 ) -> list[bytes]:
     """Consecutive packets of a unit at 600 rpm that sees something at random ranges everywhere."""
     rng = np.random.default_rng(seed)
-    made = VELODYNE[model]
-    plan = schedule(model, is_dual)
-    first_ns, last_ns = plan.offset_ns[0, 0], plan.offset_ns[-1, 0]
-    cycles = int((last_ns - first_ns) / (made.cycle_us * 1000)) + (
-        2 if made.blocks_per_cycle == 0.5 else 1
-    )
+    made, plan = VELODYNE[model], schedule(model, is_dual)
+    span_us = (plan.offset_ns[-1, 0] - plan.offset_ns[0, 0]) / 1000
+    cycles = int(span_us / made.cycle_us) + (2 if made.blocks_per_cycle == 0.5 else 1)
     packets = []
     for n in range(count):
         time_us = start_us + n * cycles * made.cycle_us
-        body = b"".join(
-            _velodyne_block(model, plan.offset_ns[block] if block < len(plan.offset_ns) else None,
-                            plan.since_azimuth_ns[block] if block < len(plan.offset_ns) else None,
-                            block, time_us, is_dual, rng)
-            for block in range(12)
-        )  # fmt: skip
+        taken_us = time_us + (plan.offset_ns - plan.since_azimuth_ns)[:, 0] / 1000
+        blocks = (
+            _velodyne_block(made.lasers, block, round(at_us * 0.36) % 36_000, is_dual, rng)
+            for block, at_us in enumerate(taken_us)
+        )
+        body = b"".join(blocks).ljust(1200, b"\xff")
         product = made.product_ids[0] if made.product_ids else 0
         mode = (0x39 if is_dual else 0x37) if made.product_ids else n % 256
         packets.append(body + struct.pack("<IBB", round(time_us) % 3_600_000_000, mode, product))
@@ -50,28 +47,17 @@ def velodyne_packets(
 
 
 def _velodyne_block(
-    model: str,
-    offset_ns: npt.NDArray[np.int64] | None,
-    since_ns: npt.NDArray[np.int64] | None,
-    block: int,
-    time_us: float,
-    is_dual: bool,
-    rng: np.random.Generator,
+    lasers: int, block: int, azimuth: int, is_dual: bool, rng: np.random.Generator
 ) -> bytes:
-    if offset_ns is None or since_ns is None:  # unused
-        return b"\xff" * 100
-    azimuth = round((time_us + (offset_ns[0] - since_ns[0]) / 1000) * 0.36) % 36_000
+    """A block whose second returns lie 8 m or more behind the first."""
     shot = block // 2 if is_dual else block
-    lasers = VELODYNE[model].lasers
-    if lasers == 64:
-        bank = block % 2
-        ranges = 1000 + 4000 * (block // 2 % 2 if is_dual else 0)
-    else:
-        bank = shot % (lasers // 32) if lasers > 32 else 0
-        ranges = 1000 + 4000 * (block % 2 if is_dual else 0)
+    bank, is_second = shot % max(lasers // 32, 1), block % 2
+    if lasers == 64:  # both banks, then both again
+        bank, is_second = block % 2, block // 2 % 2
+    nearest = 1000 + (4000 * is_second if is_dual else 0)
     units = b"".join(
-        struct.pack("<HB", ranges + int(value), int(value) % 256)
-        for value in rng.integers(0, 3000, 32)
+        struct.pack("<HB", nearest + value, value % 256)
+        for value in rng.integers(0, 3000, 32).tolist()
     )
     return struct.pack("<HH", BANKS[bank], azimuth) + units
 
@@ -83,34 +69,37 @@ def hesai_packets(
     rng = np.random.default_rng(seed)
     made = HESAI[model]
     returns = 2 if mode == 0x39 else 1
-    packets = []
-    for n in range(count):
-        data = np.zeros(1, made.layout)
-        blocks = data["blocks"][0]
-        shots = made.blocks // returns
-        step_us = abs(made.block_us)
-        for block in range(made.blocks):
-            azimuth = round((n * shots + block // returns) * step_us * 0.36)
-            if made.counts_at is None:
-                blocks["flag"][block] = 0xEEFF
-            blocks["azimuth"][block] = azimuth % 36_000
-            blocks["units"]["range"][block] = rng.integers(1000, 3000, made.lasers) + (
-                4000 * (block % returns)
-            )
-            blocks["units"]["reflectivity"][block] = rng.integers(0, 256, made.lasers)
-        time_us = 250_000 + round(n * shots * step_us)
-        data["mode"] = mode
-        data["date"] = (123, 11, 14, 22, 13, 20 + time_us // 1_000_000)
-        data["time_us"] = time_us % 1_000_000
-        packet = bytearray(data.tobytes()).ljust(made.sizes[-1], b"\0")
-        if made.counts_at is not None:
-            packet[:2] = b"\xee\xff"
-            packet[made.counts_at : made.counts_at + 2] = bytes((made.lasers, made.blocks))
-            packet[5 if made.counts_at == 2 else 9] = unit_mm
-        if made.number_at is not None and made.number_at + 4 <= len(packet):
-            packet[made.number_at : made.number_at + 4] = struct.pack("<I", n)
-        packets.append(bytes(packet))
-    return packets
+    packet_us = made.blocks // returns * abs(made.block_us)
+    return [_hesai_packet(made, n, n * packet_us, mode, unit_mm, rng) for n in range(count)]
+
+
+def _hesai_packet(
+    made: Model, number: int, time_us: float, mode: int, unit_mm: int, rng: np.random.Generator
+) -> bytes:
+    """A packet whose second returns lie 8 m or more behind the first."""
+    returns = 2 if mode == 0x39 else 1
+    data = np.zeros(1, made.layout)
+    blocks = data["blocks"][0]
+    block = np.arange(made.blocks)
+    if made.counts_at is None:
+        blocks["flag"] = 0xEEFF
+    taken_us = time_us + block // returns * abs(made.block_us)
+    blocks["azimuth"] = np.rint(taken_us * 0.36).astype(int) % 36_000
+    nearest = 1000 + 4000 * (block % returns)[:, None]
+    blocks["units"]["range"] = nearest + rng.integers(0, 2000, (made.blocks, made.lasers))
+    blocks["units"]["reflectivity"] = rng.integers(0, 256, (made.blocks, made.lasers))
+    stamp_us = 250_000 + round(time_us)
+    data["mode"] = mode
+    data["date"] = (123, 11, 14, 22, 13, 20 + stamp_us // 1_000_000)
+    data["time_us"] = stamp_us % 1_000_000
+    packet = bytearray(data.tobytes()).ljust(made.sizes[-1], b"\0")
+    if made.counts_at is not None:
+        packet[:2] = b"\xee\xff"
+        packet[made.counts_at : made.counts_at + 2] = bytes((made.lasers, made.blocks))
+        packet[5 if made.counts_at == 2 else 9] = unit_mm
+    if made.number_at is not None and made.number_at + 4 <= len(packet):
+        packet[made.number_at : made.number_at + 4] = struct.pack("<I", number)
+    return bytes(packet)
 
 
 def ouster_unit(
@@ -151,7 +140,7 @@ def ouster_packets(unit: OusterUnit, frames: int, *, seed: int = 1) -> list[byte
         else:
             data["FRAME_ID"] = n // per_frame
             random[0] = 1
-            random[1] = 0 if not layout.is_fusa else random[1]
+            random[1] = 0
             random[-8:] = bytes(8)
         packets.append(bytes(random))
     return packets
