@@ -5,6 +5,7 @@ import pytest
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.drivers.port import AudioOptions, CameraOptions
+from fusion_rt.drivers.registry import list_drivers
 from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.rig import Rig, find_rig, load_rig, shipped_rigs
 
@@ -30,6 +31,9 @@ sensors:
   gps/main: {driver: synthetic}
 """
 LIDAR = "sensors:\n  lidar/top: {driver: synthetic}\n"
+LIDAR_DRIVERS = ", ".join(
+    driver.name for driver in list_drivers() if "lidar" in driver.kinds or driver.problem
+)
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +152,7 @@ def test_the_supervisor_has_defaults_and_gives_nanoseconds() -> None:
         (
             "lidar/top: {driver: sintetic}",
             'sensors."lidar/top".driver: driver "sintetic": expected a driver of lidar, found none '
-            'of that name; did you mean "synthetic"? known: synthetic',
+            f'of that name; did you mean "synthetic"? known: {LIDAR_DRIVERS}',
         ),
         ("lidar/top: synthetic", 'sensors."lidar/top": expected a mapping, got "synthetic"'),
         (
