@@ -1,7 +1,7 @@
 """Applies the calibration that each HDL-64E brings with it, when its returns are placed.
 
-The file is the YAML that the ROS drivers use (`lasers:` with one entry each), whose terms and
-formulas are those of the HDL-64E S2 manual, appendix F.
+The file is the YAML that the ROS drivers use (`lasers:` with one entry each). How its terms make z
+and intensity was fitted to what the velodyne-decoder package gives, not checked with the maker.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What Velodyne's manuals say of each model: angles, firing times and how its packets name it.
+"""What each Velodyne is: the angles and firing times of its lasers, and how its packets name it.
 
-Angles and times are those of the user manuals: VLP-16 63-9243 rev E, VLP-32C 63-9325 rev B, HDL-32E
-63-9113 rev N, HDL-64E S2 and S3 63HDL64ES2 and S3 rev G, VLS-128 63-9483 rev 2.
+As the makers publish them. The VLP-16's are proven on a recording; the others agree with the
+velodyne-decoder package on made packets, but for the VLS-128's firing times (20 us at most).
 """
 
 import msgspec
