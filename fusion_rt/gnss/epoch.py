@@ -72,7 +72,9 @@ class EpochAssembler:
     def _is_of_next(self, solution: Solution, part: Solution) -> bool:
         if part.epoch is not None and solution.epoch is not None:
             return part.epoch != solution.epoch
-        return part.source in self._seen and part.source != self._last  # the cycle came round
+        if part.source not in self._seen:
+            return False
+        return part.source != self._last or not part.source.endswith(_MANY_ALIKE)
 
     def _give_out(self) -> list[Solution]:
         if self._solution is None or self._is_given_out:

@@ -95,7 +95,12 @@ _WORST_TO_BEST: tuple[FixKind | None, ...] = (
 
 
 def _better_fix(one: Solution, other: Solution) -> FixKind | None:
-    """Of the part of higher rank; of the best constellation where several speak alike."""
+    """Of the part of higher rank; of the best constellation where several speak alike.
+
+    A receiver that warns of its dead reckoning (one sentence void, another not) has lost its way.
+    """
+    if {one.fix, other.fix} == {"none", "dead_reckoned"}:
+        return "none"
     if one.rank != other.rank and None not in (one.fix, other.fix):
         return one.fix if one.rank > other.rank else other.fix
     return max(one.fix, other.fix, key=_WORST_TO_BEST.index)

@@ -209,15 +209,15 @@ def _logged(v: Values) -> Solution:
 
 def _fix(fix_type: int, flags: int, carrier: int) -> FixKind:
     """Of gpsFix or fixType, the flags gnssFixOK and diffSoln (bits 0, 1), and carrSoln."""
-    if not flags & 1 or fix_type not in (1, 2, 3, 4):
-        return "none"  # or time only
+    if not flags & 1 or not 1 <= fix_type <= 5:
+        return "none"
     if fix_type == 1:
         return "dead_reckoned"
     if carrier in (1, 2):
         return "rtk_float" if carrier == 1 else "rtk_fixed"
     if flags & 2:
         return "dgps"
-    return "2d" if fix_type == 2 else "3d"
+    return "2d" if fix_type == 2 else "3d"  # 5: only the time is solved, the place was surveyed
 
 
 def _degrees(latitude_deg: float, longitude_deg: float) -> tuple[float, float] | None:
