@@ -31,9 +31,15 @@ class GnssDecoder:
         return self._solutions(self._splitter.feed(data, arrival_ns))
 
     def pause(self) -> list[Solution]:
-        """The solutions that a pause in the stream completes."""
+        """The solutions that a short pause completes; one amid a sentence completes nothing."""
+        if self._splitter.is_waiting():
+            return []
+        return self._told(self._nmea.pause(), self._ubx.pause())
+
+    def flush(self) -> list[Solution]:
+        """The solutions that the end of the stream completes, or that it stopped for long."""
         solutions = self._solutions(self._splitter.flush())
-        return solutions + self._told(self._nmea.pause(), self._ubx.pause())
+        return solutions + self._told(self._nmea.end(), self._ubx.end())
 
     def _solutions(self, frames: list[Frame]) -> list[Solution]:
         solutions = []

@@ -15,6 +15,7 @@ AFTER_END = "late_sentences"
 """Counter of sentences that came after their epoch had been taken for complete."""
 
 _TIMES_TO_TRUST = 2
+_TIMES_TO_MISTRUST = 3
 _MANY_ALIKE = ("GSA",)  # one per constellation, under one name
 
 
@@ -25,6 +26,8 @@ class EpochAssembler:
         self._counters = counters
         self._solution: Solution | None = None
         self._is_given_out = False
+        self._is_by_pause = False
+        self._wrong_pauses = 0
         self._seen: set[str] = set()
         self._last = ""
         self._times_last: Counter[str] = Counter()
@@ -44,18 +47,23 @@ class EpochAssembler:
         return done
 
     def pause(self) -> list[Solution]:
-        """The solution that a pause in the stream completes, if one is under way."""
+        """The solution that a pause in the stream completes, if pauses do here."""
+        if self._wrong_pauses >= _TIMES_TO_MISTRUST:
+            return []
+        self._is_by_pause = True
         return self._give_out()
 
     def end(self) -> list[Solution]:
-        """The last solution: nothing follows."""
+        """The solution under way: nothing of it follows."""
         if self._solution is not None:
             self._times_last[self._last] += 1
-        return self._give_out()
+        done = self._give_out()
+        self._solution = None
+        return done
 
     def _begin(self, part: Solution) -> None:
         self._solution = part
-        self._is_given_out = False
+        self._is_given_out = self._is_by_pause = False
         self._seen = set()
 
     def _continue(self, solution: Solution, part: Solution) -> bool:
@@ -65,6 +73,7 @@ class EpochAssembler:
         self._times_last[self._last] = 0  # something followed, so it does not end an epoch
         if self._is_given_out:
             self._counters[AFTER_END] += 1
+            self._wrong_pauses += self._is_by_pause
         else:
             solution.merge(part)
         return True

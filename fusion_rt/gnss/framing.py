@@ -21,9 +21,9 @@ RTCM = "rtcm_frames"
 NMEA_CHECKSUM = "nmea_checksum"
 UBX_CHECKSUM = "ubx_checksum"
 
-_NMEA_BODY = rb"[$!]([A-Z][\x20-\x23\x25-\x29\x2b-\x7e]{0,250})"  # printable, no '$', no '*'
-_NMEA = re.compile(_NMEA_BODY + rb"(?:\*([0-9A-Fa-f]{2})|[\r\n])")
-_NMEA_BEGUN = re.compile(rb"[$!](?:[A-Z][\x20-\x23\x25-\x29\x2b-\x7e]{0,250}(?:\*[0-9A-Fa-f]?)?)?\Z")
+_BODY = rb"[A-Z][\x20-\x23\x25-\x29\x2b-\x7e]{0,250}"  # printable, no '$', no '*'
+_NMEA = re.compile(rb"[$!](" + _BODY + rb")(?:\*([0-9A-Fa-f]{2})|[\r\n])")
+_NMEA_BEGUN = re.compile(rb"[$!](?:" + _BODY + rb"(?:\*[0-9A-Fa-f]?)?)?\Z")
 _SYNC = re.compile(rb"[$!](?=[A-Z]|\Z)|\xb5(?=b|\Z)|\xd3(?=[\x00-\x03]|\Z)")
 _UBX_OVERHEAD = 8
 _UBX_MAX_PAYLOAD = 8192  # the longest in the manuals (NAV-SAT, RXM-RAWX, NAV-SIG) stay below 4 KiB
@@ -68,6 +68,10 @@ class Splitter:
         self._arrivals.append((self._start + len(self._buffer), arrival_ns))
         self._buffer += data
         return list(self._cut(is_final=False))
+
+    def is_waiting(self) -> bool:
+        """Whether it holds the beginning of something."""
+        return bool(self._buffer)
 
     def flush(self) -> list[Frame]:
         """The frames behind one that never ended: call it when the stream fell silent."""

@@ -1,4 +1,4 @@
-"""Receivers' calendars to nanoseconds of UTC: GPS weeks, leap seconds, rollovers, times without date."""
+"""Receivers' calendars to UTC: GPS weeks, leap seconds, rollovers, times of day without a date."""
 
 import datetime
 from bisect import bisect_right

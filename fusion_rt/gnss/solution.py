@@ -1,7 +1,7 @@
 """What one sentence or frame of a receiver says of a solution, and what a whole epoch comes to.
 
-Parsers fill in what their sentence carries and leave the rest at None; `fusion_rt.gnss.epoch` merges
-the parts of one epoch.
+Parsers fill in what their sentence carries and leave the rest at None; `fusion_rt.gnss.epoch`
+merges the parts of one epoch.
 """
 
 import msgspec
@@ -58,9 +58,6 @@ class Solution(msgspec.Struct, kw_only=True):
     """GPS minus UTC as the receiver knows it from the satellites."""
     utc_ns: int | None = None
     """UTC since 1970 of the solution."""
-
-    def has_position(self) -> bool:
-        return self.position_deg is not None and self.fix not in (None, "none")
 
     def merge(self, part: "Solution") -> None:
         """Add what `part` knows; where both speak, the part of higher rank is believed."""

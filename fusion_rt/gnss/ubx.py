@@ -249,13 +249,8 @@ _PVT = (
     f"itow:I {_DATE} valid:B 4x nano:i fix_type:B flags:B x satellites:B {_LLH} h_acc:I v_acc:I "
     "vel_n:i vel_e:i vel_d:i 4x heading:i 10x"
 )
-_LOGGED = (
-    "4x lon:i lat:i msl:i h_acc:I speed:I heading:I x fix_type:B "
-    f"{_DATE} x satellites:B"
-)
-_SOL = (
-    f"itow:I nano:i week:h fix_type:B flags:B {_ECEF} p_acc:I vx:i vy:i vz:i 7x satellites:B"
-)
+_LOGGED = f"4x lon:i lat:i msl:i h_acc:I speed:I heading:I x fix_type:B {_DATE} x satellites:B"
+_SOL = f"itow:I nano:i week:h fix_type:B flags:B {_ECEF} p_acc:I vx:i vy:i vz:i 7x satellites:B"
 _HPPOSECEF = f"4x itow:I {_ECEF} x_hp:b y_hp:b z_hp:b flags:B p_acc:I"
 _HPPOSLLH = f"3x flags:B itow:I {_LLH} lon_hp:b lat_hp:b height_hp:b x h_acc:I v_acc:I"
 
