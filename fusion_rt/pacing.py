@@ -9,6 +9,7 @@ from fusion_rt.drivers.port import READ_DEADLINE_NS
 
 T = TypeVar("T")
 
+
 def wait_until(due_ns: int, clock: Clock) -> Iterator[None]:
     """Returns at `due_ns`, yielding None at each read deadline before it."""
     while due_ns - clock.now_ns() > READ_DEADLINE_NS:
