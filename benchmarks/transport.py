@@ -26,7 +26,7 @@ from transport_bench.table import print_claims, print_results
 
 _QUICK_SCENARIOS = "camera_1,small,mix_3,slow"
 _QUICK_SECONDS = 1.5
-_OVERHEAD_S = 1.9  # of a run, beside settling and measuring: starting and stopping its processes
+_OVERHEAD_S = 1.2  # of a run, beside settling and measuring: starting and stopping its processes
 
 
 def main() -> int:

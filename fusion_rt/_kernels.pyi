@@ -1,4 +1,5 @@
-import numpy as np
+from typing import Any
+
 import numpy.typing as npt
 
-def fingerprint(payload: npt.NDArray[np.uint8], max_words: int) -> int: ...
+def fingerprint(payload: npt.NDArray[Any], max_words: int) -> int: ...

@@ -16,7 +16,7 @@ from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import FusionError, RingError
 from fusion_rt.messages import Health, ProcessHealth, StreamHealth
 from fusion_rt.rig import find_rig, load_rig
-from fusion_rt.session import attach_session
+from fusion_rt.session import attach_session, is_running
 from fusion_rt.supervisor import HEALTH_TOPIC
 from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.lane import Lane, LaneListener
@@ -52,18 +52,22 @@ def examine_machine() -> list[Finding]:
     return [check() for check in checks]
 
 
-def examine_rig(rig: str) -> list[Finding]:
-    """Whether the rig can be run as written."""
+def examine_rig(rig: str) -> tuple[list[Finding], str | None]:
+    """Whether the rig can be run as written, and its name if so."""
     try:
         loaded = load_rig(find_rig(rig))
     except FusionError as error:
         lines = str(error).splitlines()
-        return [Finding(f"rig {rig}", "failure", line) for line in lines]
-    return [Finding(f"rig {rig}", "ok", f"{len(loaded.sensors)} sensors, nothing wrong")]
+        return [Finding(f"rig {rig}", "failure", line) for line in lines], None
+    found = f"{len(loaded.sensors)} sensors, nothing wrong"
+    return [Finding(f"rig {rig}", "ok", found)], loaded.name
 
 
 def examine_run(run_dir: Path) -> list[Finding]:
     """What a running rig says of itself, and what follows."""
+    if not is_running(run_dir):
+        way_out = "start it with `fusion-rt run`, or name its directory with --run-dir"
+        return [Finding("supervisor", "warning", f"no rig runs in {run_dir}", way_out)]
     session = attach_session(run_dir)
     with Subscriber([HEALTH_TOPIC], session, session.clock()) as subscriber:
         received = subscriber.receive(3 * NS_PER_S)

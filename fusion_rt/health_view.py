@@ -1,7 +1,7 @@
 """How Health looks to a person: a table for the terminal, a line where there is none."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -48,7 +48,7 @@ def _reasons(health: Health) -> list[Text]:
 
 
 def _stream_table(health: Health) -> Table:
-    table = Table("stream", "state", box=None, padding=(0, 1))
+    table = Table(_name_column("stream"), "state", box=None, padding=(0, 1))
     for column in ("rate Hz", "age ms", "hop p50 ms", "p99 ms", "received"):
         table.add_column(column, justify="right")
     table.add_column("drops")
@@ -69,7 +69,7 @@ def _stream_table(health: Health) -> Table:
 
 
 def _process_table(health: Health) -> Table:
-    table = Table("process", "state", box=None, padding=(0, 1))
+    table = Table(_name_column("process"), "state", box=None, padding=(0, 1))
     table.add_column("pid", justify="right")
     table.add_column("restarts", justify="right")
     table.add_column("counters")
@@ -77,6 +77,11 @@ def _process_table(health: Health) -> Table:
     for process in health.processes:
         table.add_row(*_process_row(process))
     return table
+
+
+def _name_column(heading: str) -> Column:
+    """Never cut: what is too wide for the terminal is folded elsewhere."""
+    return Column(heading, no_wrap=True)
 
 
 def _process_row(process: ProcessHealth) -> tuple[str | Text, ...]:

@@ -25,6 +25,9 @@ MAX_STAMP_NS = 2**63 - 1
 StampNs = Annotated[int, msgspec.Meta(ge=0, le=MAX_STAMP_NS)]
 """Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
 
+# Comparing with np.uint8 itself would make a dtype of it each time.
+_U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
+
 BOX_COLUMNS = (
     "x_m",
     "y_m",
@@ -61,7 +64,7 @@ class CameraFrame(Message, frozen=True, kw_only=True, eq=False):
     """0 when unknown."""
 
     def problem(self) -> str | None:
-        if self.image.dtype != np.uint8:
+        if self.image.dtype != _U8:
             return f"image: expected uint8, got {self.image.dtype}"
         expected = image_shape(self.encoding, self.width, self.height)
         if expected is None:
@@ -81,7 +84,7 @@ class LidarSweep(Message, frozen=True, kw_only=True, eq=False):
     """(N,): laser number counted from the lowest beam; None when the sensor does not say."""
 
     def problem(self) -> str | None:
-        if self.points.dtype != np.float32 or self.points.ndim != 2 or self.points.shape[1] != 5:
+        if self.points.dtype != _F32 or self.points.ndim != 2 or self.points.shape[1] != 5:
             return f"points: expected (N, 5) float32, got {self.points.shape} {self.points.dtype}"
         if self.ring is None:
             return None
@@ -101,7 +104,7 @@ class AudioChunk(Message, frozen=True, kw_only=True, eq=False):
     """Count of samples the device delivered before this chunk: a jump is a hole in the sound."""
 
     def problem(self) -> str | None:
-        if self.samples.ndim != 2 or self.samples.dtype not in (np.int16, np.float32):
+        if self.samples.ndim != 2 or self.samples.dtype not in (_I16, _F32):
             got = f"{self.samples.shape} {self.samples.dtype}"
             return f"samples: expected (frames, channels) int16 or float32, got {got}"
         if self.rate_hz <= 0:
@@ -168,12 +171,11 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
 
     def problem(self) -> str | None:
         count = self.boxes.shape[0] if self.boxes.ndim else 0
-        f32, u8 = np.dtype(np.float32), np.dtype(np.uint8)
         expected: list[tuple[str, npt.NDArray[Any] | None, tuple[int, ...], np.dtype[Any]]] = [
-            ("boxes", self.boxes, (count, len(BOX_COLUMNS)), f32),
-            ("scores", self.scores, (count,), f32),
-            ("class_ids", self.class_ids, (count,), u8),
-            ("contributions", self.contributions, (count, len(self.members)), f32),
+            ("boxes", self.boxes, (count, len(BOX_COLUMNS)), _F32),
+            ("scores", self.scores, (count,), _F32),
+            ("class_ids", self.class_ids, (count,), _U8),
+            ("contributions", self.contributions, (count, len(self.members)), _F32),
         ]
         for name, array, shape, dtype in expected:
             if array is not None and (array.shape != shape or array.dtype != dtype):
@@ -239,14 +241,17 @@ class Heartbeat(Message, frozen=True, kw_only=True, eq=False):
 
 def image_shape(encoding: PixelEncoding, width: int, height: int) -> tuple[int, ...] | None:
     """Shape of the uint8 array that holds such an image; None for jpeg, whose length varies."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "bgr8": (height, width, 3),
-        "rgb8": (height, width, 3),
-        "mono8": (height, width),
-        "yuyv": (height, width, 2),
-        "nv12": (height * 3 // 2, width),
-    }
-    return shapes.get(encoding)
+    match encoding:
+        case "bgr8" | "rgb8":
+            return height, width, 3
+        case "mono8":
+            return height, width
+        case "yuyv":
+            return height, width, 2
+        case "nv12":
+            return height * 3 // 2, width
+        case _:
+            return None
 
 
 _JPEG_START = b"\xff\xd8"

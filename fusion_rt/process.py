@@ -3,6 +3,7 @@
 The decisions are plain functions of time and events (`Watch`); `Process` carries them out.
 """
 
+import contextlib
 import logging
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from collections import deque
 
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.messages import Heartbeat, ProcessHealth, ProcessState
-from fusion_rt.rig import SupervisorPolicy
+from fusion_rt.rig import RestartPolicy, SupervisorPolicy
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Watch:
         self.restarts = -1  # the first start is none
         self._policy = policy
         self._progress_ns = now_ns
+        self._excused_ns = now_ns
         self._exits: deque[int] = deque(maxlen=policy.restart.limit + 1)
         self._start_due_ns: int | None = now_ns
 
@@ -34,7 +36,7 @@ class Watch:
     def started(self, now_ns: int) -> None:
         self._start_due_ns = None
         self.restarts += 1
-        self._enter("starting", now_ns, "")
+        self._enter("starting", now_ns, self.reason)  # why it has to start again
 
     def heard(self, heartbeat: Heartbeat, now_ns: int) -> None:
         """A sign of life; READY comes with the first that says so."""
@@ -44,19 +46,20 @@ class Watch:
 
     def is_overdue(self, now_ns: int) -> str | None:
         """Why a running process must be killed; None while it need not."""
-        if self.state == "starting" and now_ns > self.since_ns + self._policy.startup_ns:
+        since_ns = max(self.since_ns, self._excused_ns)
+        if self.state == "starting" and now_ns > since_ns + self._policy.startup_ns:
             return f"not ready {_seconds(now_ns - self.since_ns)} after its start"
-        if self.state == "ready" and now_ns > self._progress_ns + self._policy.heartbeat_ns:
+        progress_ns = max(self._progress_ns, self._excused_ns)
+        if self.state == "ready" and now_ns > progress_ns + self._policy.heartbeat_ns:
             return f"its loop has not come round for {_seconds(now_ns - self._progress_ns)}"
         return None
 
     def hung(self, reason: str, now_ns: int) -> None:
         self._enter("hung", now_ns, reason)
 
-    def excuse(self, by_ns: int) -> None:
-        """The watcher itself was away for so long: nobody was late."""
-        self.since_ns += by_ns
-        self._progress_ns += by_ns
+    def excuse(self, now_ns: int) -> None:
+        """The watcher itself was away until now: whoever was late has all its time again."""
+        self._excused_ns = now_ns
 
     def exited(self, how: str, now_ns: int) -> None:
         """Plan the next start, or none in a crash loop."""
@@ -69,8 +72,7 @@ class Watch:
             reason = f"{why}: crash loop, {recent} exits in {window_s:.0f} s; see its log"
             self._enter("failed", now_ns, reason)
             return
-        wait_ns = policy.backoff_ns << min(recent - 1, 32)
-        self._start_due_ns = now_ns + min(wait_ns, policy.backoff_max_ns)
+        self._start_due_ns = now_ns + _backoff_ns(policy, recent)
         self._enter("backing_off", now_ns, why)
 
     def stopped(self, now_ns: int) -> None:
@@ -121,15 +123,19 @@ class Process:
         if self._popen is not None:
             self._popen.terminate()
 
-    def join(self, timeout_ns: int, now_ns: int) -> None:
-        """Wait for the end of a terminated process; kill it when it takes longer."""
+    def join(self, timeout_ns: int) -> None:
+        """Wait so long for the end of a terminated process."""
         if self._popen is not None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(timeout_ns / NS_PER_S)
-            except subprocess.TimeoutExpired:
-                log.warning("%s: still there after SIGTERM, killing it", self.node)
-                self._popen.kill()
-                self._popen.wait()
+                self._popen = None
+
+    def stop(self, now_ns: int) -> None:
+        """The end: what is still there goes by force."""
+        if self._popen is not None:
+            log.warning("%s: still there after SIGTERM, killing it", self.node)
+            self._popen.kill()
+            self._popen.wait()
             self._popen = None
         self.watch.stopped(now_ns)
 
@@ -158,6 +164,13 @@ class Process:
             log.warning("%s: %s", self.node, self.watch.reason)
             return
         log.info("%s: started, pid %d", self.node, self._popen.pid)
+
+
+def _backoff_ns(policy: RestartPolicy, recent: int) -> int:
+    """How long to wait after so many exits within the window: not at all after the first."""
+    if recent <= 1:
+        return 0
+    return min(policy.backoff_ns << min(recent - 2, 32), policy.backoff_max_ns)
 
 
 def _seconds(duration_ns: int) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ _FILE = "session.json"
 _NEW_FILE = "session.json.new"
 _LOCK = "supervisor.lock"
 _LOCK_TRIES = 8
+_FLOCK = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len (0: all), l_pid
+_WRITE_LOCK = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _MAX_SOCKET_PATH = 107  # sun_path of <sys/un.h>, less its final NUL
 
 
@@ -108,15 +111,14 @@ def attach_session(run_dir: Path) -> Session:
 
 
 def is_running(run_dir: Path) -> bool:
-    """Whether a supervisor holds the directory now."""
+    """Whether a supervisor holds the directory now. Asks without locking: a start may go on."""
     try:
         with (run_dir / _LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            answer = fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _WRITE_LOCK)
     except OSError:
         return False
-    return False
+    kind, *_ = _FLOCK.unpack(answer)
+    return bool(kind != fcntl.F_UNLCK)
 
 
 @contextlib.contextmanager
@@ -146,7 +148,7 @@ def _open_locked(run_dir: Path) -> IO[str]:
 
 def _lock(lock: IO[str], run_dir: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _WRITE_LOCK)
     except BlockingIOError:
         lock.seek(0)
         problem = f"a rig already runs here (supervisor pid {lock.read().strip() or 'unknown'})"

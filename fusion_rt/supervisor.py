@@ -30,20 +30,29 @@ _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be notice
 _BURST = 1000  # messages between two looks at the processes, however many come
 _AWAY_NS = NS_PER_S  # a step this late means that we were stopped, not they
 
+NodeCommand = Callable[[Session, str], list[str]]
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
     """Runs one rig until told to stop."""
 
-    def __init__(self, rig: Rig, session: Session, clock: RigClock, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        session: Session,
+        clock: RigClock,
+        notifier: Notifier,
+        command: NodeCommand | None = None,
+    ) -> None:
+        """`command` says how the node of a topic is started, when not as `node_command` does."""
         self._rig = rig
         self._session = session
         self._clock = clock
         self._notifier = notifier
         now_ns = clock.now_ns()
         self.processes = {
-            topic: Process(topic, node_command(session, topic), rig.supervisor, now_ns)
+            topic: Process(topic, (command or node_command)(session, topic), rig.supervisor, now_ns)
             for topic in rig.sensors
         }
         self._nodes = {heartbeat_topic(topic): process for topic, process in self.processes.items()}
@@ -100,7 +109,7 @@ class Supervisor:
         self._stepped_ns = now_ns
         for process in self.processes.values():
             if away_ns > _AWAY_NS:
-                process.watch.excuse(away_ns)
+                process.watch.excuse(now_ns)
             process.step(now_ns)
         self._judge(now_ns)
         self._announce(now_ns)
@@ -164,12 +173,16 @@ class Supervisor:
         )
 
     def _stop_nodes(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        due_ns = self._clock.now_ns() + self._rig.supervisor.stop_ns
-        for process in self.processes.values():
-            now_ns = self._clock.now_ns()
-            process.join(max(due_ns - now_ns, 0), now_ns)
+        processes = self.processes.values()
+        try:
+            for process in processes:
+                process.terminate()
+            due_ns = self._clock.now_ns() + self._rig.supervisor.stop_ns
+            for process in processes:
+                process.join(max(due_ns - self._clock.now_ns(), 0))
+        finally:  # also when told a second time, while waiting
+            for process in processes:
+                process.stop(self._clock.now_ns())
 
 
 def node_command(session: Session, topic: str) -> list[str]:

@@ -1,7 +1,10 @@
 """What systemd wants to hear from a supervised service (sd_notify): ready, alive, stopping."""
 
+import logging
 import os
 import socket
+
+log = logging.getLogger(__name__)
 
 
 class Notifier:
@@ -28,6 +31,9 @@ class Notifier:
             return
         # A leading @ stands for the NUL of an abstract address.
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.connect(address)
-            notify.sendall(state.encode())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+                notify.connect(address)
+                notify.send(state.encode(), socket.MSG_DONTWAIT)
+        except OSError as error:  # the rig matters more than who asks how it is
+            log.warning("systemd at %s hears nothing: %s", self._address, error)

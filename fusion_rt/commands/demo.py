@@ -38,6 +38,7 @@ def demo_command(
     seconds: Annotated[float, typer.Option(min=1, help="How long; Ctrl-C ends it sooner.")] = 60,
 ) -> None:
     """Run a rig with simulated sensors and watch it. Needs no device and leaves nothing behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both leave nothing behind
     with tempfile.TemporaryDirectory(prefix="fusion_rt-") as directory:
         log = Path(directory, "log")
         last = _watch(rig, Path(directory, "run"), log, seconds)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fusion_rt.diagnosis import Finding, examine_machine, examine_rig, examine_run
-from fusion_rt.session import default_run_dir, is_running
+from fusion_rt.session import default_run_dir
 
 _MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failure": ("FAIL", "bold red")}
 EXIT_UNFIT = 1
@@ -26,11 +26,14 @@ def doctor_command(
 ) -> None:
     """Examine the machine, and a rig with its running processes if one is named."""
     findings = examine_machine()
+    name = None
     if rig is not None:
-        findings += examine_rig(rig)
-        directory = run_dir or default_run_dir(Path(rig).stem)
-        if is_running(directory):
-            findings += examine_run(directory)
+        finding, name = examine_rig(rig)
+        findings += finding
+    if name is not None:
+        run_dir = run_dir or default_run_dir(name)
+    if run_dir is not None:
+        findings += examine_run(run_dir)
     if as_json:
         typer.echo(msgspec.json.encode(findings))
     else:

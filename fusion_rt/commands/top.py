@@ -35,13 +35,13 @@ def top_command(
     directory = run_dir or default_run_dir(rig)
     session = attach_session(directory)
     states = health_of(session, session.clock(), lambda: not is_running(directory))
+    if once:
+        states = iter([_first(states, directory)])
     if as_json:
         for health in states:
             typer.echo(msgspec.json.encode(health))
-            if once:
-                return
     elif once:
-        show_once(states, directory)
+        Console().print(health_table(next(states)))
     else:
         show(states)
 
@@ -69,8 +69,8 @@ def show(states: Iterator[Health]) -> None:
             live.update(health_table(health), refresh=True)
 
 
-def show_once(states: Iterator[Health], directory: Path) -> None:
+def _first(states: Iterator[Health], directory: Path) -> Health:
     health = next(states, None)
     if health is None:
         raise SessionError(str(directory), "the rig has just ended")
-    Console().print(health_table(health))
+    return health

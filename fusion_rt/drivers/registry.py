@@ -2,18 +2,17 @@
 
 A driver's name is its module's name here, or the entry point's name in the group
 `fusion_rt.drivers`, which points at a module that declares `DRIVERS` as ours do. Nothing is
-imported until a rig names it, or somebody asks for the list.
+imported until a rig names it, or somebody asks for the list. A node finds its driver here each time
+it is restarted, so what only errors and other packages' drivers need is imported where it is used.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from fusion_rt import drivers
-from fusion_rt.config import known_names
 from fusion_rt.drivers.port import KIND_OPTIONS, Driver, SensorOptions
 from fusion_rt.errors import DriverError
 from fusion_rt.topics import sensor_kinds
@@ -34,14 +33,14 @@ class DriverListing(msgspec.Struct, frozen=True):
 
 def find_driver(name: str, kind: str) -> Driver:
     """The driver called `name` for topics of `kind`; raises DriverError with the way out."""
-    modules = driver_modules()
-    if name not in modules:
+    module = _our_modules().get(name) or _their_modules().get(name)
+    if module is None:
         problem = f"expected a driver of {kind}, found none of that name"
-        raise DriverError(name, problem, known_names(name, _names_for(kind)))
-    served = load_drivers(name, modules[name])
+        raise DriverError(name, problem, _known(name, _names_for(kind)))
+    served = load_drivers(name, module)
     if kind not in served:
         problem = f"expected a driver of {kind}, it serves {', '.join(served)}"
-        raise DriverError(name, problem, known_names(name, _names_for(kind)))
+        raise DriverError(name, problem, _known(name, _names_for(kind)))
     return served[kind]
 
 
@@ -52,13 +51,7 @@ def list_drivers() -> tuple[DriverListing, ...]:
 
 def driver_modules() -> dict[str, str]:
     """Name of each driver -> module that declares it, without importing any; ours come first."""
-    theirs = {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    ours = {
-        module.name: f"{drivers.__name__}.{module.name}"
-        for module in pkgutil.iter_modules(drivers.__path__)
-        if module.name not in _NOT_DRIVERS
-    }
-    return theirs | ours
+    return _their_modules() | _our_modules()
 
 
 def load_drivers(name: str, module: str) -> Mapping[str, Driver]:
@@ -74,9 +67,29 @@ def load_drivers(name: str, module: str) -> Mapping[str, Driver]:
     return declared
 
 
+def _our_modules() -> dict[str, str]:
+    return {
+        module.name: f"{drivers.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(drivers.__path__)
+        if module.name not in _NOT_DRIVERS
+    }
+
+
+def _their_modules() -> dict[str, str]:
+    from importlib import metadata
+
+    return {entry.name: entry.value for entry in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    from fusion_rt.config import known_names
+
+    return known_names(name, names)
+
+
 def _check_declared(name: str, kind: str, driver: object) -> None:
     if kind not in sensor_kinds():
-        way_out = known_names(kind, sensor_kinds())
+        way_out = _known(kind, sensor_kinds())
         raise DriverError(name, f'expected DRIVERS by kind of sensor, got "{kind}"', way_out)
     base = KIND_OPTIONS.get(kind, SensorOptions)
     if not isinstance(driver, Driver) or not issubclass(driver.options, base):

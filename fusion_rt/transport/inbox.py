@@ -4,6 +4,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from fusion_rt.messages import Message
 from fusion_rt.topics import TopicKind
 from fusion_rt.transport.drops import Drop
@@ -18,29 +20,23 @@ class PayloadSource(Protocol):
     def open(self, payloads: Sequence[Payload]) -> list[Array] | Drop: ...
 
 
-class Arrival:
+class Arrival(msgspec.Struct, eq=False):
     """A message of which only the header was looked at."""
 
-    __slots__ = ("header", "recv_ns", "source")
-
-    def __init__(self, header: Header, recv_ns: int, source: PayloadSource) -> None:
-        self.header = header
-        self.recv_ns = recv_ns
-        self.source = source
+    header: Header
+    recv_ns: int
+    source: PayloadSource
 
 
-class Received:
+class Received(msgspec.Struct, eq=False):
     """A message with its header. Large arrays are read-only views of the publisher's ring.
 
     A view keeps its slot from being reused: copy what outlives the next message or two.
     """
 
-    __slots__ = ("header", "message", "recv_ns")
-
-    def __init__(self, header: Header, recv_ns: int, message: Message) -> None:
-        self.header = header
-        self.recv_ns = recv_ns
-        self.message = message
+    header: Header
+    recv_ns: int
+    message: Message
 
 
 class Inbox:
@@ -57,7 +53,8 @@ class Inbox:
         self._codec = MessageCodec(kind.message)
         self._is_queue = queue_depth is not None or kind.policy == "queue"
         self._depth = queue_depth or kind.depth
-        self._waiting: deque[Arrival] = deque()
+        self.waiting: deque[Arrival] = deque()
+        """In the order they came."""
         self._incarnation: int | None = None
         self._retired: deque[int] = deque(maxlen=_REMEMBERED_INCARNATIONS)
         self._next_seq = 0
@@ -71,17 +68,17 @@ class Inbox:
             self.count(Drop.STALE)
             return
         self.received += 1
-        self._waiting.append(arrival)
-        if len(self._waiting) > self._depth:
-            self._waiting.popleft()
+        self.waiting.append(arrival)
+        if len(self.waiting) > self._depth:
+            self.waiting.popleft()
             self.count(Drop.OVERFLOW if self._is_queue else Drop.SUPERSEDED)
 
     def oldest(self) -> Arrival | None:
         """The arrival whose turn it is, left in place."""
-        return self._waiting[0] if self._waiting else None
+        return self.waiting[0] if self.waiting else None
 
     def pop(self) -> Arrival:
-        return self._waiting.popleft()
+        return self.waiting.popleft()
 
     def open(self, arrival: Arrival) -> Received | None:
         """The whole message; None, counted, when its payload is gone or its values are invalid."""

@@ -25,6 +25,7 @@ _TOKEN_BYTES = 16
 _SEND_BUFFER_BYTES = 1 << 20  # some 800 headers; the kernel caps it at net.core.wmem_max
 HEADER, RING = b"H", b"R"
 _FD = struct.Struct("i")
+_MAX_PACKET_BYTES = len(HEADER) + MAX_HEADER_BYTES + 1  # one more, to tell a longer one
 _ROOM_FOR_ONE_FD = socket.CMSG_LEN(_FD.size)  # CMSG_SPACE would pad it to two
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -41,7 +42,7 @@ class Packet(msgspec.Struct, frozen=True):
 
     kind: bytes
     data: bytes
-    """A copy: decoded headers point into it."""
+    """Decoded headers point into it."""
     fd: int | None
     """Ours to close: `discard` does."""
 
@@ -62,15 +63,13 @@ def requested_lane(subscription: bytes) -> bytes | None:
 
 
 class LaneListener:
-    """A subscriber's end: accepts lanes and reads their packets into one reused buffer."""
+    """A subscriber's end: accepts lanes and reads their packets."""
 
     def __init__(self) -> None:
         self.token = secrets.token_hex(_TOKEN_BYTES // 2).encode()
         self._socket = _packet_socket()
         self._socket.bind(_address(self.token))
         self._socket.listen(128)
-        self._buffer = bytearray(MAX_HEADER_BYTES + len(HEADER) + 1)
-        self._view = memoryview(self._buffer)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -90,14 +89,13 @@ class LaneListener:
     def receive(self, lane: socket.socket) -> Packet | None:
         """The next packet; raises BlockingIOError when there is none, returns None at the end."""
         try:
-            size, ancillary, _, _ = lane.recvmsg_into(
-                [self._buffer], _ROOM_FOR_ONE_FD, socket.MSG_CMSG_CLOEXEC
+            data, ancillary, _, _ = lane.recvmsg(
+                _MAX_PACKET_BYTES, _ROOM_FOR_ONE_FD, socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None
-        kind, data = bytes(self._view[:1]), bytes(self._view[1:size])
-        packet = Packet(kind, data, _received_fd(ancillary))
-        if size == 0:
+        packet = Packet(data[:1], data[1:], _received_fd(ancillary) if ancillary else None)
+        if not data:
             packet.discard()
             return None
         return packet

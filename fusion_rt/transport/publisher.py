@@ -6,11 +6,13 @@ one packet to each local subscriber. A slow reader loses frames, counted, and ho
 
 import contextlib
 import fcntl
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy.typing as npt
@@ -32,11 +34,10 @@ from fusion_rt.transport.wire import (
     Array,
     Header,
     MessageCodec,
-    Payload,
     describe,
     encode_header,
 )
-from fusion_rt.transport.zeromq import Context, opened
+from fusion_rt.transport.zeromq import Context, Socket, notice_silence, opened
 
 _RING_SLOTS = 8  # one being written, one queued, two held by each of three readers
 PUBLISHED = "published"
@@ -98,14 +99,19 @@ class Publisher:
     ) -> None:
         """Send to everybody who listens now; never blocks."""
         self._check(message)
+        has_lanes = has_plain = False
         for audience in self._audiences:
             audience.refresh()
+            has_lanes = has_lanes or audience.has_lanes
+            has_plain = has_plain or audience.has_plain
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
-        if not any(audience.has_lanes or audience.has_plain for audience in self._audiences):
+        if not has_lanes:
             self._slots.end_loan()
-            return
+            if not has_plain:
+                return
         body, arrays = self._codec.encode(message)
+        payloads = self._slots.place(arrays) if has_lanes else None
         header = Header(
             version=WIRE_VERSION,
             topic=self.topic,
@@ -118,9 +124,14 @@ class Publisher:
             watermark_ns=None if watermark_ns is None else max(watermark_ns, 0),
             fingerprint=_fingerprint(arrays),
             trace=trace,
+            payloads=payloads or (),
         )
-        self._send_to_lanes(header, arrays)
-        self._send_plain(header, arrays)
+        if payloads is not None:
+            self._send_to_lanes(header)
+        elif has_lanes:
+            self.counters[Drop.RING_FULL.value] += 1
+        if has_plain:
+            self._send_plain(header, arrays)
 
     def close(self) -> None:
         """Subscribers keep what they have taken."""
@@ -142,39 +153,27 @@ class Publisher:
         if problem is not None:
             raise MessageError(self.topic, self._node, problem)
 
-    def _send_to_lanes(self, header: Header, arrays: list[Array]) -> None:
-        if not any(audience.has_lanes for audience in self._audiences):
-            self._slots.end_loan()
-            return
-        payloads = self._slots.place(arrays)
-        if payloads is None:
-            self.counters[Drop.RING_FULL.value] += 1
-            return
-        data = self._encoded(header, payloads)
-        ring = self._slots.ring if _is_in_ring(payloads) else None
+    def _send_to_lanes(self, header: Header) -> None:
+        data = self._encoded(header)
+        is_in_ring = header.payloads and header.payloads[0].slot is not None
+        ring = self._slots.ring if is_in_ring else None
         for audience in self._audiences:
             audience.send_to_lanes(data, ring, self.counters)
 
     def _send_plain(self, header: Header, arrays: list[Array]) -> None:
-        audiences = [audience for audience in self._audiences if audience.has_plain]
-        if not audiences:
-            return
         payloads = tuple(describe(array) for array in arrays)
-        data = self._encoded(header, payloads)
+        data = self._encoded(msgspec.structs.replace(header, payloads=payloads))
         frames = [self.topic.encode(), data, *(array.tobytes() for array in arrays)]
-        for audience in audiences:
-            audience.send_plain(frames)
+        for audience in self._audiences:
+            if audience.has_plain:
+                audience.send_plain(frames)
 
-    def _encoded(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
-        data = encode_header(msgspec.structs.replace(header, payloads=payloads))
+    def _encoded(self, header: Header) -> bytes:
+        data = encode_header(header)
         if len(data) > MAX_HEADER_BYTES:
             problem = f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(data)}"
             raise MessageError(self.topic, self._node, problem)
         return data
-
-
-def _is_in_ring(payloads: tuple[Payload, ...]) -> bool:
-    return bool(payloads) and payloads[0].slot is not None
 
 
 def _fingerprint(arrays: list[Array]) -> int:
@@ -190,14 +189,22 @@ def _only_publisher(topic: str, lock_path: Path) -> Iterator[None]:
         except BlockingIOError:
             way_out = "a topic has one publisher: stop the other or rename this one"
             raise PublisherError(topic, "is being published already", way_out) from None
+        if not _is_at(lock_path, lock):  # a lock on an unlinked file protects nothing
+            raise PublisherError(topic, "lost its lock to a rig that starts", "start it again")
         yield
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _listen(topic: str, endpoint: str, context: Context, stack: contextlib.ExitStack) -> Audience:
     socket = opened(zmq.XPUB, context, stack)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(endpoint)
+    _bind(socket, topic, endpoint)
     return audience
 
 
@@ -208,7 +215,16 @@ def _listen_securely(
     stack.enter_context(guarded(context, offer.keys))
     socket = opened(zmq.XPUB, context, stack)
     be_server(socket, own)
+    notice_silence(socket)
     audience = Audience(socket, topic)
     stack.callback(audience.close)
-    socket.bind(offer.address)
+    _bind(socket, topic, offer.address)
     return audience
+
+
+def _bind(socket: Socket, topic: str, address: str) -> None:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        problem = f"cannot be offered at {address} ({error.strerror})"
+        raise PublisherError(topic, problem) from error

@@ -21,6 +21,7 @@ import mmap
 import os
 import struct
 import weakref
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,11 +37,12 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _F_SEAL_FUTURE_WRITE = 0x10  # <linux/fcntl.h> since 5.1: no further writable mapping
 # Populated mappings fault their pages in now, not under the first frames.
 _MAP_FLAGS = mmap.MAP_SHARED | mmap.MAP_POPULATE
-_WORD = struct.Struct("Q")
+_WORDS_PER_SLOT = _CACHE_LINE // 8
 MAX_SLOTS = 64
 MAX_RING_BYTES = 2 << 30
 
 Bytes = npt.NDArray[np.uint8]
+_U8 = np.dtype(np.uint8)
 
 
 class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
@@ -82,9 +84,19 @@ class RingWriter:
             undo.callback(os.close, self.fd)
             os.ftruncate(self.fd, self.geometry.size)
             # Mapped before the seal: FUTURE_WRITE forbids every later writable mapping, also ours.
-            self._memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
+            memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
             undo.pop_all()
+        self._generations = _generation_words(memory)
+        self._slots = [
+            np.frombuffer(
+                memory,
+                np.uint8,
+                self.geometry.stride,
+                self.geometry.data_offset + slot * self.geometry.stride,
+            )
+            for slot in range(slots)
+        ]
 
     def claim(self) -> int | None:
         """The oldest slot that no reader holds, now ours to write; None when all are held."""
@@ -92,18 +104,18 @@ class RingWriter:
             slot = (self._next + step) % self.geometry.slots
             if _lock(self.fd, fcntl.F_WRLCK, slot):
                 self._next = (slot + 1) % self.geometry.slots
-                _set_generation(self._memory, slot, _generation(self._memory, slot) | 1)
+                self._generations[slot * _WORDS_PER_SLOT] |= 1
                 return slot
         return None
 
     def view(self, slot: int) -> Bytes:
         """The claimed slot's bytes, to write."""
-        return _slot_bytes(self._memory, self.geometry, slot)
+        return self._slots[slot]
 
     def release(self, slot: int) -> int:
         """Give the claimed slot to readers (or back, unwritten); returns its new generation."""
-        generation = (_generation(self._memory, slot) | 1) + 1
-        _set_generation(self._memory, slot, generation)
+        generation = (self._generations[slot * _WORDS_PER_SLOT] | 1) + 1
+        self._generations[slot * _WORDS_PER_SLOT] = generation
         _lock(self.fd, fcntl.F_UNLCK, slot)
         return generation
 
@@ -124,8 +136,10 @@ class RingReader:
             raise RingError(problem)
         self.geometry = geometry
         self.held: set[int] = set()
-        self._views: dict[int, weakref.ref[Bytes]] = {}
+        self._views: dict[int, _SlotView] = {}
         self._memory: mmap.mmap | None = None
+        self._generations: memoryview = memoryview(b"")
+        self._data_offset = geometry.data_offset
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd).atexit = False
 
@@ -135,65 +149,93 @@ class RingReader:
             return Drop.BAD_DESCRIPTOR
         if slot in self.held:
             return self._take_again(slot, generation)
-        memory = self._map()
+        memory = self._memory or self._map()
         if not _lock(self._fd, fcntl.F_RDLCK, slot):
             return Drop.OVERRUN
-        if _generation(memory, slot) != generation:
+        if self._generations[slot * _WORDS_PER_SLOT] != generation:
             _lock(self._fd, fcntl.F_UNLCK, slot)
             return Drop.OVERRUN
-        view = _slot_bytes(memory, self.geometry, slot)
+        start = self._data_offset + slot * self.geometry.stride
+        view: Bytes = np.ndarray((self.geometry.stride,), _U8, memory, start)
         self.held.add(slot)
-        self._views[slot] = weakref.ref(view)
-        # Finalizers are kept by the interpreter, so a held slot keeps this reader and its lock. A
-        # weakref callback of our own would be a cycle, lost with us in the next garbage collection.
-        weakref.finalize(view, self._release, slot).atexit = False
+        self._views[slot] = _watch(view, self, slot)
         return view
 
     def _take_again(self, slot: int, generation: int) -> Bytes | Drop:
         """A message delivered twice: one lock serves both, so both share one array."""
         reference = self._views.get(slot)
         view = None if reference is None else reference()
-        if view is None or _generation(self._map(), slot) != generation:
+        if view is None or self._generations[slot * _WORDS_PER_SLOT] != generation:
             return Drop.OVERRUN
         return view
 
     def _map(self) -> mmap.mmap:
         """Not before it is needed: who looks at headers only never pays for the pages."""
-        if self._memory is None:
-            self._memory = mmap.mmap(self._fd, self.geometry.size, _MAP_FLAGS, mmap.PROT_READ)
+        self._memory = mmap.mmap(self._fd, self.geometry.size, _MAP_FLAGS, mmap.PROT_READ)
+        self._generations = _generation_words(self._memory)
         return self._memory
 
-    def _release(self, slot: int) -> None:
-        # May run in any thread, whenever the last view dies. `held` is what `take` looks at, so the
-        # slot leaves it last.
+    def release(self, slot: int) -> None:
+        """The last view died; in any thread, at any time."""
+        # `held` is what `take` looks at, so the slot leaves it last.
         self._views.pop(slot, None)
         _lock(self._fd, fcntl.F_UNLCK, slot)
         self.held.discard(slot)
 
 
+class _SlotView(weakref.ref["Bytes"]):
+    """Gives a slot back when its last view dies, and keeps reader and lock until then.
+
+    weakref.finalize without what it does for other uses, which would be a third of a `take`.
+    """
+
+    __slots__ = ("reader", "slot")
+    reader: RingReader
+    slot: int
+
+
+# Kept here, for a weak reference that dies in one garbage collection with its reader calls nobody.
+_slot_views: dict[int, _SlotView] = {}
+
+
+def _watch(view: Bytes, reader: RingReader, slot: int) -> _SlotView:
+    slot_view = _SlotView(view, _give_back)
+    slot_view.reader = reader
+    slot_view.slot = slot
+    _slot_views[id(slot_view)] = slot_view
+    return slot_view
+
+
+def _give_back(gone: Any) -> None:
+    del _slot_views[id(gone)]
+    gone.reader.release(gone.slot)
+
+
+def _lock_requests(kind: int) -> tuple[bytes, ...]:
+    # struct flock: l_type, l_whence, l_start, l_len, l_pid (0 for OFD locks)
+    return tuple(struct.pack("hhqqi4x", kind, os.SEEK_SET, slot, 1, 0) for slot in range(MAX_SLOTS))
+
+
+_LOCK_REQUESTS = {
+    kind: _lock_requests(kind) for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
+}
+
+
 def _lock(fd: int, kind: int, slot: int) -> bool:
     """Set or clear this file description's lock on the slot; False when another one has it."""
-    # struct flock: l_type, l_whence, l_start, l_len, l_pid (0 for OFD locks)
-    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, slot, 1, 0)
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK_REQUESTS[kind][slot])
     except BlockingIOError:
         return False
     return True
 
 
-def _generation(memory: mmap.mmap, slot: int) -> int:
-    """Odd while the slot is being written. The slot's lock orders it with the payload."""
-    return int(_WORD.unpack_from(memory, slot * _CACHE_LINE)[0])
+def _generation_words(memory: mmap.mmap) -> memoryview:
+    """The word of slot i at `i * _WORDS_PER_SLOT`; odd while the slot is being written.
 
-
-def _set_generation(memory: mmap.mmap, slot: int, generation: int) -> None:
-    _WORD.pack_into(memory, slot * _CACHE_LINE, generation)
-
-
-def _slot_bytes(memory: mmap.mmap, geometry: RingGeometry, slot: int) -> Bytes:
-    start = geometry.data_offset + slot * geometry.stride
-    return np.frombuffer(memory, np.uint8, geometry.stride, start)
+    The slot's lock orders it with the payload.
+    """
+    return memoryview(memory).cast("Q")
 
 
 def _file_problem(fd: int, geometry: RingGeometry) -> str | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import zmq
 import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
 
 from fusion_rt.errors import KeyFileError
 from fusion_rt.transport.zeromq import Context, Socket
@@ -76,6 +75,9 @@ def guarded(context: Context, directory: Path) -> Iterator[None]:
         raise KeyFileError(str(allowed), "expected at least one .key file, got none", way_out)
     for key in keys:  # the authenticator would only log a damaged one
         load_public_key(key)
+    # Imported here: it brings asyncio along, and few nodes listen to other hosts.
+    from zmq.auth.thread import ThreadAuthenticator
+
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
     try:

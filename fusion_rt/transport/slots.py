@@ -64,14 +64,13 @@ class SlotStore:
         self._slots = slots
         self._ring: RingWriter | None = None
         self._ring_number = 0
+        self._announced: tuple[RingAnnouncement, int] | None = None
         self._loaned: _Lease | None = None
 
     @property
     def ring(self) -> tuple[RingAnnouncement, int] | None:
         """What readers must know of the ring in use, and its file."""
-        if self._ring is None:
-            return None
-        return RingAnnouncement(self._ring_number, self._ring.geometry), self._ring.fd
+        return self._announced
 
     @property
     def is_lent(self) -> bool:
@@ -104,10 +103,13 @@ class SlotStore:
 
     def place(self, arrays: Sequence[Array]) -> tuple[Payload, ...] | None:
         """Describe the arrays where they lie now; None when no slot was free."""
-        if sum(array.nbytes for array in arrays) <= INLINE_BYTES:
+        if sum([array.nbytes for array in arrays]) <= INLINE_BYTES:
             self.end_loan()
-            return tuple(describe(array, inline=array.tobytes()) for array in arrays)
+            return tuple([describe(array, inline=array.tobytes()) for array in arrays])
         lease, self._loaned = self._loaned, None
+        if lease is not None and len(arrays) == 1 and arrays[0] is lease.lent:
+            place = SlotRef(self._ring_number, lease.slot, lease.release(), 0)
+            return (describe(arrays[0], slot=place),)
         if lease is not None and not _fits(lease, arrays):
             arrays = [array.copy() for array in arrays]  # some may lie in the slot given back
             lease.release()
@@ -117,10 +119,11 @@ class SlotStore:
             return None
         offsets = [_settle(lease, array) for array in arrays]
         generation = lease.release()
-        return tuple(
-            describe(array, slot=SlotRef(self._ring_number, lease.slot, generation, offset))
-            for array, offset in zip(arrays, offsets, strict=True)
-        )
+        payloads = []
+        for array, offset in zip(arrays, offsets, strict=True):
+            place = SlotRef(self._ring_number, lease.slot, generation, offset)
+            payloads.append(describe(array, slot=place))
+        return tuple(payloads)
 
     def close(self) -> None:
         self.end_loan()
@@ -140,6 +143,7 @@ class SlotStore:
                 self._ring.close()
             self._ring = larger
             self._ring_number += 1
+            self._announced = RingAnnouncement(self._ring_number, larger.geometry), larger.fd
         return self._ring
 
 

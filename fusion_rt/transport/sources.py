@@ -13,7 +13,7 @@ from fusion_rt.errors import RingError
 from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.lane import Packet, RingAnnouncement
 from fusion_rt.transport.ring import Bytes, RingReader
-from fusion_rt.transport.wire import Array, Payload, SlotRef, array_from_bytes
+from fusion_rt.transport.wire import Array, Payload, SlotRef, array_from_bytes, array_in_slot
 
 MAX_HOLD = 2
 """Slots of one ring that a subscriber may hold; beyond it, messages are copied out."""
@@ -63,15 +63,20 @@ class LaneSource:
 
     def _take(self, payloads: Sequence[Payload]) -> Bytes | Drop:
         """The one slot that all of a message's payloads lie in."""
-        slots = {_place(payload.slot) for payload in payloads if payload.inline is None}
-        if not slots:
+        place: SlotRef | None = None
+        for payload in payloads:
+            if payload.inline is not None:
+                continue
+            if payload.slot is None or (place and not _is_same_slot(payload.slot, place)):
+                return Drop.BAD_DESCRIPTOR
+            place = payload.slot
+        if place is None:
             return _NOTHING
-        ring_number, slot, generation = slots.pop() or (-1, -1, -1)
-        ring = self._rings.get(ring_number)
-        if slots or ring is None:
-            is_outgrown = not slots and 0 <= ring_number < min(self._rings, default=0)
+        ring = self._rings.get(place.ring)
+        if ring is None:
+            is_outgrown = place.ring < min(self._rings, default=0)
             return Drop.OVERRUN if is_outgrown else Drop.BAD_DESCRIPTOR
-        memory = ring.take(slot, generation)
+        memory = ring.take(place.slot, place.generation)
         if isinstance(memory, Drop) or len(ring.held) <= MAX_HOLD:
             return memory
         private = memory.copy()
@@ -98,12 +103,11 @@ class FrameSource:
         return arrays
 
 
-def _place(slot: SlotRef | None) -> tuple[int, int, int] | None:
-    return None if slot is None else (slot.ring, slot.slot, slot.generation)
+def _is_same_slot(one: SlotRef, other: SlotRef) -> bool:
+    return (one.ring, one.slot, one.generation) == (other.ring, other.slot, other.generation)
 
 
 def _array(payload: Payload, memory: Bytes) -> Array | Drop:
-    if payload.inline is not None:
-        return array_from_bytes(payload, payload.inline)
-    start = payload.slot.offset if payload.slot is not None else 0
-    return array_from_bytes(payload, memory[start : start + payload.nbytes])
+    if payload.slot is not None and payload.inline is None:
+        return array_in_slot(payload, memory, payload.slot.offset)
+    return array_from_bytes(payload, payload.inline or b"")

@@ -22,10 +22,17 @@ from fusion_rt.transport.lane import HEADER, RING, LaneListener, lane_request
 from fusion_rt.transport.security import be_client, load_own_keys, load_public_key
 from fusion_rt.transport.sources import FrameSource, LaneSource
 from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES, decode_header
-from fusion_rt.transport.zeromq import Socket, has_message, opened, reconnect_quickly
+from fusion_rt.transport.zeromq import (
+    Socket,
+    has_message,
+    notice_silence,
+    opened,
+    reconnect_quickly,
+)
 
 _REMOTE_HIGH_WATER = 4
 _BURST = 1024  # packets read from one lane at a time: more than its buffer holds
+_MAX_EVENTS = 64  # sockets served between two looks at all of them
 _MAX_LANES = 256
 
 
@@ -66,7 +73,9 @@ class Subscriber:
             self._poller.register(self._listener.fileno(), select.EPOLLIN)
             context = stack.enter_context(zmq.Context())
             local = [session.endpoint(topic) for topic in self.inboxes if topic not in remotes]
-            _ask_for_lanes(opened(zmq.SUB, context, stack), local, self._listener.token)
+            self._asking = opened(zmq.SUB, context, stack)
+            _ask_for_lanes(self._asking, local, self._listener.token)
+            self._poller.register(self._asking.fileno(), select.EPOLLIN)
             self._remotes: dict[int, Socket] = {}
             for topic, source in remotes.items():
                 remote = opened(zmq.SUB, context, stack)
@@ -119,9 +128,11 @@ class Subscriber:
         """The waiting arrival that came first; topics are few, so looking at each is cheapest."""
         first: tuple[int, Inbox] | None = None
         for inbox in self.inboxes.values():
-            arrival = inbox.oldest()
-            if arrival is not None and (first is None or arrival.recv_ns < first[0]):
-                first = arrival.recv_ns, inbox
+            if not inbox.waiting:
+                continue
+            recv_ns = inbox.waiting[0].recv_ns
+            if first is None or recv_ns < first[0]:
+                first = recv_ns, inbox
         return None if first is None else first[1].pop()
 
     def _drain(self, timeout_s: float) -> bool:
@@ -133,15 +144,28 @@ class Subscriber:
         has_stirred = False
         for remote in self._remotes.values():
             has_stirred |= self._drain_remote(remote)
-        events = self._poller.poll(0.0 if has_stirred else timeout_s)
-        for fd, _ in events:
-            if fd == self._listener.fileno():
-                self._accept_lanes()
-            elif fd in self._remotes:
-                self._drain_remote(self._remotes[fd])
-            else:
-                self._drain_lane(self._lanes[fd])
-        return has_stirred or bool(events)
+        for _ in range(_BURST):
+            # Asking all sockets once more costs less than an EAGAIN from each, which is raised.
+            events = self._poller.poll(0.0 if has_stirred else timeout_s, _MAX_EVENTS)
+            if not events:
+                break
+            has_stirred = True
+            for fd, _ in events:
+                if (lane := self._lanes.get(fd)) is not None:
+                    self._receive_from(lane)
+                else:
+                    self._serve(fd)
+        return has_stirred
+
+    def _serve(self, fd: int) -> None:
+        """What stirs beside the lanes."""
+        if fd == self._listener.fileno():
+            self._accept_lanes()
+        elif (remote := self._remotes.get(fd)) is not None:
+            self._drain_remote(remote)
+        else:
+            # A publisher came back: ZeroMQ repeats our request only when we look at the socket.
+            has_message(self._asking)
 
     def _accept_lanes(self) -> None:
         while (accepted := self._listener.accept()) is not None:
@@ -151,19 +175,24 @@ class Subscriber:
             self._lanes[accepted.fileno()] = LaneSource(accepted)
             self._poller.register(accepted.fileno(), select.EPOLLIN)
 
-    def _drain_lane(self, lane: LaneSource) -> None:
-        for _ in range(_BURST):
-            try:
-                packet = self._listener.receive(lane.socket)
-            except BlockingIOError:
-                return
-            if packet is None:
-                self._drop_lane(lane)
-                return
-            if packet.kind == HEADER:
-                self._accept_header(packet.data, lane)
-            elif packet.kind != RING or not lane.announced(packet):
-                self.strays[Drop.MALFORMED.value] += 1
+    def _receive_from(self, lane: LaneSource) -> None:
+        try:
+            packet = self._listener.receive(lane.socket)
+        except BlockingIOError:  # a poll may wake for nothing
+            return
+        if packet is None:
+            self._drop_lane(lane)
+            return
+        if packet.kind == HEADER:
+            self._accept_header(packet.data, lane)
+        elif packet.kind != RING:
+            self.strays[Drop.MALFORMED.value] += 1
+        elif not lane.announced(packet):
+            # Useless without its ring, perhaps for want of files: the publisher connects anew with
+            # its next message, and announces again.
+            self.strays[Drop.MALFORMED.value] += 1
+            self._drop_lane(lane)
+        if packet.fd is not None:
             packet.discard()
 
     def _accept_header(self, data: bytes | memoryview, source: PayloadSource) -> None:
@@ -200,16 +229,22 @@ class Subscriber:
 
 
 def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> None:
-    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us."""
+    """`asking` receives nothing itself: it keeps asking each publisher for a lane to us.
+
+    ZeroMQ asks a restarted publisher from within our thread, so it needs a look at its events
+    whenever its file descriptor stirs. The first look makes it stir for what comes from now on.
+    """
     reconnect_quickly(asking)
     asking.subscribe(lane_request(token))
     for endpoint in endpoints:
         asking.connect(endpoint)
+    has_message(asking)
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
     be_client(remote, load_own_keys(source.keys), load_public_key(source.server_key))
     reconnect_quickly(remote)
+    notice_silence(remote)
     remote.set(zmq.RCVHWM, _REMOTE_HIGH_WATER)
     remote.set(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
     remote.subscribe(topic)

@@ -8,7 +8,7 @@ and nothing is allocated by a length that was not checked against the bytes at h
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -27,7 +27,8 @@ MAX_PAYLOADS = 8
 
 Array = npt.NDArray[Any]
 DType = Literal["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"]
-_DTYPES = {name: np.dtype(name) for name in get_args(DType)}
+_DTYPES: dict[DType, np.dtype[Any]] = {name: np.dtype(name) for name in get_args(DType)}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 U64 = Annotated[int, msgspec.Meta(ge=0)]
 Seq = Annotated[int, msgspec.Meta(ge=0, lt=2**48)]
 """Bounded so that sums of losses stay far inside 64 bits."""
@@ -110,22 +111,29 @@ def decode_header(data: bytes | bytearray | memoryview) -> Header | Drop:
 
 def describe(array: Array, inline: bytes | None = None, slot: SlotRef | None = None) -> Payload:
     """The descriptor of an array: inline, in a slot, or (neither) in a frame of its own."""
-    name = array.dtype.str
-    if name not in _DTYPES:
-        raise TypeError(f"payload: expected one of {', '.join(_DTYPES)}, got {name}")
-    return Payload(cast(DType, name), array.shape, inline, slot)
+    name = _DTYPE_NAMES.get(array.dtype)
+    if name is None:
+        raise TypeError(f"payload: expected one of {', '.join(_DTYPES)}, got {array.dtype.str}")
+    return Payload(name, array.shape, inline, slot)
 
 
 def array_from_bytes(payload: Payload, data: Array | bytes | memoryview) -> Array | Drop:
     """The payload's array on exactly its bytes, not copied; read-only where they are."""
-    raw = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-    if raw.nbytes != payload.nbytes:
-        return Drop.BAD_DESCRIPTOR
+    size = len(data) if isinstance(data, bytes) else data.nbytes
+    return _array_on(payload, data, 0) if size == payload.nbytes else Drop.BAD_DESCRIPTOR
+
+
+def array_in_slot(payload: Payload, memory: Array, offset: int) -> Array | Drop:
+    """The payload's array at `offset` of a slot's bytes, not copied; read-only where they are."""
+    fits = offset + payload.nbytes <= memory.nbytes
+    return _array_on(payload, memory, offset) if fits else Drop.BAD_DESCRIPTOR
+
+
+def _array_on(payload: Payload, memory: Array | bytes | memoryview, offset: int) -> Array | Drop:
     try:
-        array: Array = raw.view(_DTYPES[payload.dtype]).reshape(payload.shape)
+        return np.ndarray(payload.shape, _DTYPES[payload.dtype], memory, offset)
     except ValueError:  # no bytes at all, yet dimensions whose product overflows
         return Drop.BAD_DESCRIPTOR
-    return array
 
 
 class MessageCodec:
