@@ -54,7 +54,7 @@ def open_gps(options: GpsdOptions, port: DriverPort) -> Messages:
 def fixes(options: GpsdOptions, port: DriverPort) -> Generator[GpsFix | None, None, None]:
     """One message per solution, and None at every turn."""
     live = LiveFixes(options, port)
-    reports = _Reports(options, port, live)
+    reports = ReportReader(options, port, live)
     for line in reconnecting(lambda: _lines(options, port), port):
         solution = None if line is None else reports.solution(*line)
         yield from live.fixes([solution] if solution else ())
@@ -100,7 +100,7 @@ def _read_lines(link: socket.socket, port: DriverPort, place: str) -> Iterator[L
             pending = b""
 
 
-class _Reports:
+class ReportReader:
     """Follows one receiver through gpsd's reports."""
 
     def __init__(self, options: GpsdOptions, port: DriverPort, live: LiveFixes) -> None:

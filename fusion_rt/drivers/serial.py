@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ with from_extra("sensors"):
 
 SILENT_READS = "silent_reads"
 """Counter of read deadlines at which the open line had brought nothing."""
-WRONG_BAUD = "baud_changes"
+BAUD_CHANGES = "baud_changes"
 """Counter of rates given up because nothing in what came could be read."""
 
 _PAUSE_NS = (
@@ -74,19 +75,18 @@ def fixes(options: SerialGps, port: DriverPort) -> Generator[GpsFix | None, None
 
 
 class _Line:
-    """A serial line that is opened again and again, at one rate after the other if need be."""
+    """A serial line that is opened again and again, the rate that worked first."""
 
     def __init__(self, options: SerialGps, port: DriverPort) -> None:
         self._device = options.device
-        self._bauds = (options.baud,) if options.baud else _BAUDS
-        self._trial = 0
+        self._bauds = deque([options.baud] if options.baud else _BAUDS)
         self._port = port
 
     @contextmanager
     def opened(self) -> Iterator[Iterator[list[Solution] | None]]:
-        baud = self._bauds[self._trial % len(self._bauds)]
+        pause_s = _PAUSE_NS / NS_PER_S
         try:
-            line = serial.Serial(self._device, baud, timeout=_PAUSE_NS / NS_PER_S, exclusive=True)
+            line = serial.Serial(self._device, self._bauds[0], timeout=pause_s, exclusive=True)
         except ValueError as error:  # a rate that this hardware cannot do
             raise OSError(f"serial line {self._device}: {error}") from error
         except OSError as error:
@@ -98,8 +98,8 @@ class _Line:
     def _solutions(self, line: "serial.Serial") -> Iterator[list[Solution] | None]:
         clock, counters = self._port.clock, self._port.counters
         decoder = GnssDecoder(counters)
-        frames_before, opened_ns = counters[FRAMES], clock.now_ns()
-        heard_ns = opened_ns
+        frames_before, heard_ns = counters[FRAMES], clock.now_ns()
+        trial_ns = heard_ns if len(self._bauds) > 1 else None
         while True:
             data = line.read(max(1, min(line.in_waiting, _CHUNK)))
             now_ns = clock.now_ns()
@@ -113,11 +113,17 @@ class _Line:
                 heard_ns = now_ns
                 yield decoder.flush()
                 yield None
-            is_readable = counters[FRAMES] > frames_before
-            if not is_readable and now_ns - opened_ns > _BAUD_TRIAL_NS and len(self._bauds) > 1:
-                self._trial += 1
-                counters[WRONG_BAUD] += 1
-                return
+            if counters[FRAMES] > frames_before:
+                trial_ns = None
+            elif trial_ns is not None and now_ns - trial_ns > _BAUD_TRIAL_NS:
+                trial_ns = now_ns
+                self._try_next_baud(line)
+
+    def _try_next_baud(self, line: "serial.Serial") -> None:
+        self._port.counters[BAUD_CHANGES] += 1
+        self._bauds.rotate(-1)
+        line.reset_input_buffer()
+        line.baudrate = self._bauds[0]
 
 
 def _lost(device: str, error: OSError) -> str:

@@ -98,7 +98,7 @@ class Splitter:
             place += cut.length
         del buffer[:place]
         self._start += place
-        self._arrival_ns(0)  # forget those of the bytes that are gone
+        self._forget_arrivals(0)
 
     def _cut_at(self, place: int) -> Cut:
         first = self._buffer[place]
@@ -151,10 +151,14 @@ class Splitter:
         return Cut(length)
 
     def _arrival_ns(self, place: int) -> int:
+        self._forget_arrivals(place)
+        return self._arrivals[0][1]
+
+    def _forget_arrivals(self, place: int) -> None:
+        """Those of chunks that end before `place`."""
         arrivals = self._arrivals
         while len(arrivals) > 1 and arrivals[1][0] <= self._start + place:
             arrivals.popleft()
-        return arrivals[0][1]
 
 
 def ubx_checksum(body: bytes) -> bytes:

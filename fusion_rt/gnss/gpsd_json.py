@@ -13,14 +13,14 @@ from fusion_rt.messages import FixKind
 
 # `status` of gpsd: 0 unknown, 1 normal, 2 DGPS, 3 RTK fixed, 4 RTK float, 5 dead reckoning, 6 that
 # with satellites, 7 surveyed, 8 simulated, 9 precise.
-_STATUS_FIX: dict[Any, FixKind] = {
+_STATUS_FIX: dict[float | None, FixKind] = {
     2: "dgps",
     3: "rtk_fixed",
     4: "rtk_float",
     5: "dead_reckoned",
     8: "none",
 }
-_MODE_FIX: dict[Any, FixKind] = {2: "2d", 3: "3d"}
+_MODE_FIX: dict[float | None, FixKind] = {2: "2d", 3: "3d"}
 _ABSURD = 1e9  # no quantity here comes near it
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
 
@@ -45,8 +45,8 @@ def part_from_tpv(report: Report) -> Solution:
         and abs(latitude_deg) <= 90
         and abs(longitude_deg) <= 180
     )
-    mode_fix = _MODE_FIX.get(report.get("mode"), "none")
-    fix = mode_fix if mode_fix == "none" else _STATUS_FIX.get(report.get("status"), mode_fix)
+    mode_fix = _MODE_FIX.get(_number(report, "mode"), "none")
+    fix = mode_fix if mode_fix == "none" else _STATUS_FIX.get(_number(report, "status"), mode_fix)
     return Solution(
         source="TPV",
         fix=fix,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from fusion_rt.clock import NS_PER_S
 from fusion_rt.drivers.port import DriverPort
 from fusion_rt.gnss.fix import fix_from_solution
 from fusion_rt.gnss.options import LiveGpsOptions
@@ -14,6 +15,8 @@ from fusion_rt.messages import GpsFix
 OUT_OF_ORDER = "out_of_order"
 """Counter of solutions older than the last one: stale ones out of a buffer, or of a log."""
 PULSES = "pulses"
+
+_PULSE_MAX_AGE_NS = 5 * NS_PER_S
 
 
 class LiveFixes:
@@ -41,8 +44,10 @@ class LiveFixes:
 
     def pulse(self, system_ns: int) -> None:
         """A pulse at the full second was seen at this system time."""
-        self._port.counters[PULSES] += 1
-        self._rig_time.pulse(system_ns - self._port.clock.utc_drift_ns())
+        rig_ns = system_ns - self._port.clock.utc_drift_ns()
+        if abs(rig_ns - self._port.clock.now_ns()) < _PULSE_MAX_AGE_NS:
+            self._port.counters[PULSES] += 1
+            self._rig_time.pulse(rig_ns)
 
     def _take_pulse(self) -> None:
         if self._pulses and (system_ns := self._pulses.system_ns()) is not None:

@@ -16,10 +16,10 @@ from fusion_rt.messages import FixKind
 MPS_PER_KNOT = 1852 / 3600
 _MPS_PER_KMH = 1 / 3.6
 _NAME = re.compile(r"(P[A-Z]{3,4})(?=,)|[A-Z][A-Z0-9]([A-Z]{3})(?=,)")
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})")
-_ANGLE = re.compile(r"(\d{1,3})(\d\d(?:\.\d{0,15})?)")  # degrees and minutes, never a sign
-_TIME = re.compile(r"(\d\d)(\d\d)(\d\d)(?:\.(\d{0,15}))?")
-_DATE = re.compile(r"(\d\d)(\d\d)(\d\d)")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.ASCII)
+_ANGLE = re.compile(r"(\d{1,3})(\d\d(?:\.\d{0,15})?)", re.ASCII)  # degrees, minutes
+_TIME = re.compile(r"(\d\d)(\d\d)(\d\d)(?:\.(\d{0,15}))?", re.ASCII)
+_DATE = re.compile(r"(\d\d)(\d\d)(\d\d)", re.ASCII)
 _NO_DOP = 99.0
 _FIRST_YEAR = 80  # two digits: GPS began in 1980
 

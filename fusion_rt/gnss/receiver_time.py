@@ -14,6 +14,9 @@ ROLLOVER_NS = 1024 * WEEK_NS
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _GPS_EPOCH_NS = (datetime.date(1980, 1, 6).toordinal() - _EPOCH) * DAY_NS
 
+_FIRST_NS = (datetime.date(1980, 1, 1).toordinal() - _EPOCH) * DAY_NS
+_LAST_NS = (datetime.date(2200, 1, 1).toordinal() - _EPOCH) * DAY_NS
+
 # When GPS minus UTC grew by one, from the bulletins of the IERS.
 _LEAP_DATES = (
     (1981, 7),
@@ -82,7 +85,7 @@ class ReceiverTime:
         self._leap_s = self._leap_s if solution.leap_s is None else solution.leap_s
         self._week = self._week if solution.week is None else solution.week
         utc_ns = self._stated_ns(solution, self._utc_ns or now_ns)
-        if utc_ns is None:
+        if utc_ns is None or not _FIRST_NS <= utc_ns < _LAST_NS:
             return None
         self._utc_ns = utc_ns
         return without_rollover_ns(utc_ns, now_ns)
@@ -100,10 +103,10 @@ class ReceiverTime:
         return None
 
     def _from_week_ns(self, time_of_week_ns: int, near_ns: int) -> int:
-        utc_ns = utc_from_gps_ns(self._week or 0, time_of_week_ns, self._leap_s)
-        if self._week is None:
-            return _nearest(utc_ns, WEEK_NS, near_ns)
-        return utc_ns
+        if self._week is not None:
+            return utc_from_gps_ns(self._week, time_of_week_ns, self._leap_s)
+        leap_s = leap_seconds(near_ns) if self._leap_s is None else self._leap_s
+        return _nearest(utc_from_gps_ns(0, time_of_week_ns, leap_s), WEEK_NS, near_ns)
 
 
 def without_rollover_ns(utc_ns: int, now_ns: int) -> int:

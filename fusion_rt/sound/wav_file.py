@@ -49,10 +49,11 @@ def read_head(path: str) -> WavHead:
             raise RecordingError(path, f"expected a WAV file, it starts with {kind[:12]!r}")
         file.seek(0, 2)
         end = file.tell()
-        return _head_from_chunks(file, end, path)
+        return head_from_chunks(file, end, path)
 
 
-def _head_from_chunks(file: BinaryIO, end: int, path: str) -> WavHead:
+def head_from_chunks(file: BinaryIO, end: int, path: str) -> WavHead:
+    """Of a file of `end` bytes; chunks other than format and data are passed over."""
     place, shape, long_size = 12, None, None
     while place + 8 <= end:
         file.seek(place)
@@ -112,7 +113,7 @@ class WavArray:
         """(frames, channels) from frame `start` on, fewer than `count` at the end."""
         count = max(0, min(count, self.frames - start))
         parts = [
-            _frames(file, head, start, count)
+            stored_frames(file, head, start, count)
             for file, head in zip(self._files, self.heads, strict=True)
         ]
         shortest = min(len(part) for part in parts)  # a file may have been cut since
@@ -124,7 +125,7 @@ class WavArray:
             file.close()
 
 
-def _frames(file: BinaryIO, head: WavHead, start: int, count: int) -> Samples:
+def stored_frames(file: BinaryIO, head: WavHead, start: int, count: int) -> Samples:
     """(frames, channels) int16, int32 or float64 as stored, integers left-justified."""
     file.seek(head.data_start + start * head.frame_bytes)
     raw = file.read(count * head.frame_bytes)
@@ -150,4 +151,5 @@ def as_type(samples: Samples, dtype: type[np.int16] | type[np.float32]) -> Sampl
     if samples.dtype.kind == "i":
         full_scale = 1 << (8 * samples.dtype.itemsize - 1)
         return (samples / full_scale).astype(np.float32)
-    return np.clip(np.nan_to_num(samples, posinf=1, neginf=-1), -1, 1).astype(np.float32)
+    sound: Samples = np.clip(np.nan_to_num(samples, posinf=1, neginf=-1), -1, 1)
+    return sound.astype(np.float32)
