@@ -186,7 +186,7 @@ class RingReader:
 class _SlotView(weakref.ref["Bytes"]):
     """Gives a slot back when its last view dies, and keeps reader and lock until then.
 
-    weakref.finalize without what it does for other uses, which would be a third of a `take`.
+    weakref.finalize without what it does for other uses, which would be a quarter of a `take`.
     """
 
     __slots__ = ("reader", "slot")
