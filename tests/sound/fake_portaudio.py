@@ -20,7 +20,7 @@ class PortAudioError(Exception):
 class InputStream:
     """Records how it was opened; the test calls its callback as PortAudio's thread would."""
 
-    opened: "ClassVar[list[InputStream]]" = []
+    opened: ClassVar[list["InputStream"]] = []
 
     def __init__(self, *, callback: Callable[..., None], **asked: Any) -> None:
         if asked["samplerate"] == 11_025:
