@@ -54,6 +54,16 @@ class MissingExtraError(FusionError, ImportError):
         super().__init__(f'{cause}; pip install "fusion_rt[{extra}]"')
 
 
+class RecordingError(FusionError, OSError):
+    """A recording that cannot be played; as with a device, another may take its place."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"recording {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 class TopicError(FusionError):
     """A topic name that cannot be."""
 
