@@ -57,6 +57,14 @@ class Killer:
 
     def run(self, rounds):
         """So many kills, and the end of the last one."""
+        try:
+            self._run(rounds)
+        finally:
+            if self._bare is not None:  # faults ended the run early
+                self._bare[0].kill()
+                self._bare[0].wait()
+
+    def _run(self, rounds):
         killed = 0
         while killed < rounds or self.open or self._paused_until_ns or self._bare:
             self._step()
