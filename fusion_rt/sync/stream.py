@@ -137,7 +137,11 @@ class SyncStream:
         if self.matcher.is_proven(behind_ns, self.clock.lags.gap_ns):
             return now_ns
         lost_ns = self._lost_at(newest_ns, behind_ns, deadline_ns)
-        return min(max(lost_ns, self.resumed_ns + GRACE_NS), silent_ns) if lost_ns else now_ns
+        if not lost_ns:
+            return now_ns
+        graced_ns = self.resumed_ns + GRACE_NS
+        lost_ns = lost_ns if lost_ns > graced_ns else graced_ns
+        return lost_ns if lost_ns < silent_ns else silent_ns
 
     def _hole_filled_at(self, reference_ns: int) -> int:
         """Messages overtake each other here: one missing next to the reference may still come."""
@@ -153,13 +157,13 @@ class SyncStream:
 
     def _lost_at(self, newest_ns: int, behind_ns: int, deadline_ns: int) -> int:
         """Latest usual arrival of the message waited for; 0 when none can come in time."""
-        clock = self.clock
-        period_ns = max(self.period_ns, clock.lags.gap_ns)
-        most = (deadline_ns - clock.lags.least_lag_ns - newest_ns) // period_ns
+        lags = self.clock.lags
+        period_ns = lags.gap_ns if lags.gap_ns > self.period_ns else self.period_ns
+        most = (deadline_ns - lags.least_lag_ns - newest_ns) // period_ns
         step = self.matcher.wanted_step(behind_ns, period_ns, most)
         if step < 1:
             return 0
-        return newest_ns + step * period_ns + clock.lags.late_lag_ns
+        return newest_ns + step * period_ns + lags.late_lag_ns
 
     # --- what is told ---------------------------------------------------------------------------
 
