@@ -1,9 +1,11 @@
 PYTHON ?= python3
 SECONDS ?= 20
+# What to install beside the package. Tests of what is not installed are skipped, with the reason.
+EXTRAS ?= dev
 
 BIN := .venv/bin
-READY := .venv/.ready
-CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.cu kernels/*.cuh fusion_rt/sim/native/*)
+READY := .venv/.ready-$(EXTRAS)
+CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.h kernels/*.cu kernels/*.cuh fusion_rt/*/*.cpp fusion_rt/*/native/*)
 
 .PHONY: demo test setup lint types format docs bench package clean
 
@@ -19,7 +21,7 @@ setup: $(READY)  ## a virtual environment with everything; no network needed onc
 $(READY): pyproject.toml CMakeLists.txt $(CXX_SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "scikit-build-core>=1.0" "nanobind>=2.4" cmake ninja
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev,sim]"
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[$(EXTRAS)]"
 	touch $@
 
 lint: setup
@@ -35,8 +37,15 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_SOURCES)
 
-bench: setup
+docs: setup  ## the pages and the schema that are made from the code
+	$(BIN)/python docs/generate_messages.py
+	$(BIN)/fusion-rt check --schema > docs/rig.schema.json
+
+bench: setup  ## ours beside whatever else is installed: ratios, in minutes
 	$(BIN)/python benchmarks/transport.py --quick
+	$(BIN)/python -m benchmarks.sync --seeds 1
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.engines
 
 package: setup  ## wheel and sdist, checked in a bare virtual environment
 	.ci/package

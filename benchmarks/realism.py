@@ -72,7 +72,9 @@ def main() -> None:
         image = np.empty((pinhole.height, pinhole.width, 3), np.uint8)
         SimulatedCamera(world, pinhole, places["camera_front"]).take(second * NS_PER_S, 0, image)
         brightness.append((by_brightness(image[160:550]), SIMULATED))
-        print(f"simulated {seed}/{second} s: {len(sweep.points)} points, deviation {image.std():.0f}")
+        print(
+            f"simulated {seed}/{second} s: {len(sweep.points)} points, deviation {image.std():.0f}"
+        )
     for path in sorted((real / "velodyne").glob("*.bin")):
         points = np.fromfile(path, np.float32).reshape(-1, 4)
         image = np.asarray(cv2.imread(str(real / "image_2" / f"{path.stem}.png")), np.uint8)

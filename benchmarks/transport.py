@@ -13,6 +13,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from transport_bench.claims import judge
@@ -67,7 +68,7 @@ def _parse(line: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _names(listed: str | None, known: dict[str, object]) -> list[str]:
+def _names(listed: str | None, known: Mapping[str, object]) -> list[str]:
     names = listed.split(",") if listed else list(known)
     unknown = [name for name in names if name not in known]
     if unknown:

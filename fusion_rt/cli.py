@@ -1,26 +1,35 @@
 """fusion-rt, the command line: one file per command in `fusion_rt.commands`, put together here."""
 
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from fusion_rt import __version__
-from fusion_rt.commands import check, demo, doctor, keys, run, simulate, top
 from fusion_rt.errors import FusionError
 
+COMMANDS = ("demo", "run", "simulate", "check", "top", "doctor", "build", "tune-sync", "keys")
+"""In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
 """What was asked for cannot be done as asked: wrong rig, no such run directory, wrong usage."""
 
-app = typer.Typer(
-    name="fusion-rt",
-    help="Real-time sensor fusion that keeps answering when a sensor drops out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (demo, run, simulate, check, top, doctor, keys):
-    command.register(app)
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command asked for, or all of them: a rig that restarts must not wait for imports."""
+    app = typer.Typer(
+        name="fusion-rt",
+        help="Real-time sensor fusion that keeps answering when a sensor drops out.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    asked = [name for name in arguments[:1] if name in COMMANDS]
+    for name in asked or COMMANDS:
+        importlib.import_module(f"fusion_rt.commands.{name.replace('-', '_')}").register(app)
+    return app
 
 
 def _print_version(is_asked: bool) -> None:
@@ -29,8 +38,7 @@ def _print_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[  # acted on by its callback
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
     ] = False,
@@ -41,7 +49,7 @@ def options(
 def main() -> None:
     """Run a command; what the user can mend is one line each, without a traceback."""
     try:
-        app()
+        app_for(sys.argv[1:])()
     except FusionError as error:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_REFUSED)

@@ -23,6 +23,10 @@ class Clock(Protocol):
         """Return once `now_ns()` has reached `due_ns`."""
         ...
 
+    def utc_drift_ns(self) -> int:
+        """UTC as the system's clock has it, minus rig time."""
+        ...
+
 
 class RigClock:
     """Rig time of this host: `offset_ns` plus CLOCK_MONOTONIC."""
@@ -59,6 +63,10 @@ class SettableClock:
     def sleep_until_ns(self, due_ns: int) -> None:
         """Jump there: nobody waits on a clock that stands still."""
         self._now_ns = max(self._now_ns, due_ns)
+
+    def utc_drift_ns(self) -> int:
+        """None: it is the only clock there is."""
+        return 0
 
     def set_ns(self, now_ns: int) -> None:
         """Move to any instant, also back: a test of clock steps needs it."""

@@ -129,6 +129,10 @@ class GpsFix(Message, frozen=True, kw_only=True, eq=False):
     vertical_accuracy_m: float | None = None
     satellites: int | None = None
     """Used in the solution; None when the receiver does not say."""
+    utc_ns: StampNs | None = None
+    """The receiver's own clock at the solution; None when it has no time yet."""
+    stamp_uncertainty_ns: int | None = None
+    """One standard deviation of `stamp_ns` as rig time; None when unknown."""
 
     def problem(self) -> str | None:
         if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 180):

@@ -1,9 +1,15 @@
-// Python bindings of the CPU twin. Private: fusion_rt/kernels.py is the typed door.
-#include <nanobind/nanobind.h>
+// Python bindings of the CPU twin. Private: fusion_rt/kernels.py and fusion_rt/preprocess are the
+// typed doors.
+#include "bindings.h"
 
 #include "fingerprint.cuh"
 
 namespace nb = nanobind;
+
+void bind_audio_features(nb::module_& m);
+void bind_image_prepare(nb::module_& m);
+void bind_pillarize(nb::module_& m);
+void bind_project_points(nb::module_& m);
 
 namespace {
 
@@ -42,4 +48,8 @@ uint64_t fingerprint(nb::handle payload, size_t max_words) {
 
 NB_MODULE(_kernels, m) {
   m.def("fingerprint", &fingerprint, nb::arg("payload"), nb::arg("max_words"));
+  bind_audio_features(m);
+  bind_image_prepare(m);
+  bind_pillarize(m);
+  bind_project_points(m);
 }

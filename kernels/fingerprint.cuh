@@ -9,11 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __CUDACC__
-#define FUSION_HOST_DEVICE __host__ __device__
-#else
-#define FUSION_HOST_DEVICE
-#endif
+#include "portable.cuh"
 
 namespace fusion_rt {
 

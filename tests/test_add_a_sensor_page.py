@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import fusion_rt._kernels
+import fusion_rt.transport._ring
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/add_a_sensor.md").read_text()
@@ -32,6 +33,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     shutil.copy(fusion_rt._kernels.__file__, copy / "fusion_rt")
+    shutil.copy(fusion_rt.transport._ring.__file__, copy / "fusion_rt/transport")
     for name, text in FILES.items():
         (copy / name).write_text(text)
     for diff in DIFFS:

@@ -8,6 +8,7 @@ from fusion_rt.errors import (
     KeyFileError,
     MessageError,
     PublisherError,
+    RecordingError,
     SessionError,
     TopicError,
 )
@@ -22,6 +23,8 @@ CASES = [
     (MessageError("a/b", "nodes.c", "is dark"), 'topic "a/b": is dark from nodes.c'),
     (PublisherError("a/b", "is taken"), 'topic "a/b": is taken'),
     (PublisherError("a/b", "is taken", "wait"), 'topic "a/b": is taken; wait'),
+    (RecordingError("a.wav", "is mute"), "recording a.wav: is mute"),
+    (RecordingError("a.wav", "is mute", "sing"), "recording a.wav: is mute; sing"),
     (KeyFileError("/k", "is missing", "make one"), "keys /k: is missing; make one"),
 ]
 

@@ -72,7 +72,7 @@ def test_a_driver_that_misses_a_dependency_is_listed_with_the_way_out(install: I
 def test_an_unknown_driver_is_told_with_those_that_serve_the_kind() -> None:
     expected = (
         'driver "sinthetic": expected a driver of lidar, found none of that name; '
-        'did you mean "synthetic"\\? known: sim, synthetic'
+        'did you mean "synthetic"\\? known: .*synthetic'
     )
     with pytest.raises(DriverError, match=expected):
         find_driver("sinthetic", "lidar")
@@ -81,7 +81,7 @@ def test_an_unknown_driver_is_told_with_those_that_serve_the_kind() -> None:
 def test_a_driver_of_another_kind_is_told_what_it_serves(install: Install) -> None:
     install("compass", DRIVER)
     with pytest.raises(
-        DriverError, match="expected a driver of lidar, it serves gps; known: sim, synth"
+        DriverError, match=r"expected a driver of lidar, it serves gps; known: .*synth"
     ):
         find_driver("compass", "lidar")
 

@@ -14,8 +14,6 @@ from fusion_rt.transport.subscriber import Subscriber
 from transport_bench.peer import Array, NodeSpec, OnSample, Peer, now_ns
 from transport_bench.streams import Stream
 
-_NO_ARRAY = np.zeros(1, np.uint64)
-
 
 class FusionRt(Peer):
     """`publish` of the producer's own array: one copy, into the ring."""

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from transport_bench.streams import Stream
 
 Array = npt.NDArray[Any]
-OnSample = Callable[[str, int, int, Array], None]
-"""Called with stream, seq, sent_ns and the array, as soon as all of them are at hand."""
+OnSample = Callable[[str, int, int, Array | None], None]
+"""Called with stream, seq, sent_ns and the array, if any, as soon as all of them are at hand."""
 now_ns = time.monotonic_ns
 
 

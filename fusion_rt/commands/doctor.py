@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fusion_rt.diagnosis import Finding, examine_machine, examine_rig, examine_run
+from fusion_rt.gpu.doctor import run_gpu_doctor
 from fusion_rt.session import default_run_dir
 
 _MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failure": ("FAIL", "bold red")}
@@ -23,8 +24,13 @@ def doctor_command(
     rig: Annotated[str | None, typer.Argument(help="Also a rig: a file or a shipped name.")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where it runs, if not the default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as a JSON list.")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Only the GPU: try out all that it is used for.")
+    ] = False,
 ) -> None:
     """Examine the machine, and a rig with its running processes if one is named."""
+    if gpu:
+        raise typer.Exit(run_gpu_doctor())
     findings = examine_machine()
     name = None
     if rig is not None:

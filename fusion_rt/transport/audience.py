@@ -50,7 +50,7 @@ class Audience:
     def refresh(self) -> None:
         """Take in the subscriptions that came since the last call."""
         # ZeroMQ's file descriptor is edge-triggered: its silence means something only while all is
-        # taken in, but then asking it costs a fifth of asking the socket.
+        # taken in, but then asking it costs a sixth of asking the socket.
         if not self._is_drained or self._events.poll(0):
             self._drain()
         if len(self._lanes) < len(self._wanted):

@@ -89,6 +89,7 @@ class Publisher:
         if self._slots.is_lent:
             problem = "lends one array at a time, got a second loan"
             raise PublisherError(self.topic, problem, "publish or leave the first one before")
+        self._refresh()
         return self._slots.loan(shape, dtype)
 
     def publish(
@@ -99,11 +100,10 @@ class Publisher:
     ) -> None:
         """Send to everybody who listens now; never blocks."""
         self._check(message)
-        has_lanes = has_plain = False
-        for audience in self._audiences:
-            audience.refresh()
-            has_lanes = has_lanes or audience.has_lanes
-            has_plain = has_plain or audience.has_plain
+        if not self._slots.is_lent:  # else the loan has done it, before the data was there to send
+            self._refresh()
+        has_lanes = any(audience.has_lanes for audience in self._audiences)
+        has_plain = any(audience.has_plain for audience in self._audiences)
         seq, self._seq = self._seq, self._seq + 1
         self.counters[PUBLISHED] += 1
         if not has_lanes:
@@ -142,6 +142,10 @@ class Publisher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _refresh(self) -> None:
+        for audience in self._audiences:
+            audience.refresh()
 
     def _check(self, message: Message) -> None:
         if type(message) is not self._kind.message:

@@ -17,17 +17,16 @@ file (`/proc/self/fd/N`), and nodes are started by exec, never by fork.
 
 import contextlib
 import fcntl
-import mmap
 import os
-import struct
 import weakref
-from typing import Any
+from typing import cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.errors import RingError
+from fusion_rt.transport import _ring
 from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.wire import MAX_PAYLOAD_BYTES
 
@@ -35,9 +34,6 @@ _PAGE = 4096
 _CACHE_LINE = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _F_SEAL_FUTURE_WRITE = 0x10  # <linux/fcntl.h> since 5.1: no further writable mapping
-# Populated mappings fault their pages in now, not under the first frames.
-_MAP_FLAGS = mmap.MAP_SHARED | mmap.MAP_POPULATE
-_WORDS_PER_SLOT = _CACHE_LINE // 8
 MAX_SLOTS = 64
 MAX_RING_BYTES = 2 << 30
 
@@ -60,6 +56,11 @@ class RingGeometry(msgspec.Struct, frozen=True, array_like=True):
     def size(self) -> int:
         return self.data_offset + self.slots * self.stride
 
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """What the compiled half wants to know: slots, stride, where the first slot lies."""
+        return self.slots, self.stride, self.data_offset
+
     def problem(self) -> str | None:
         """Why no ring can look like this; None when one can."""
         if not 1 <= self.slots <= MAX_SLOTS:
@@ -79,34 +80,18 @@ class RingWriter:
         if problem := self.geometry.problem():
             raise RingError(problem)
         self.fd = os.memfd_create("fusion_rt", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        self._next = 0
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, self.fd)
             os.ftruncate(self.fd, self.geometry.size)
             # Mapped before the seal: FUTURE_WRITE forbids every later writable mapping, also ours.
-            memory = mmap.mmap(self.fd, self.geometry.size, _MAP_FLAGS)
+            self._native = _ring.Writer(self.fd, *self.geometry.layout)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS | _F_SEAL_FUTURE_WRITE)
             undo.pop_all()
-        self._generations = _generation_words(memory)
-        self._slots = [
-            np.frombuffer(
-                memory,
-                np.uint8,
-                self.geometry.stride,
-                self.geometry.data_offset + slot * self.geometry.stride,
-            )
-            for slot in range(slots)
-        ]
+        self._slots = [_array_of(self._native.memory(slot)) for slot in range(slots)]
 
     def claim(self) -> int | None:
         """The oldest slot that no reader holds, now ours to write; None when all are held."""
-        for step in range(self.geometry.slots):
-            slot = (self._next + step) % self.geometry.slots
-            if _lock(self.fd, fcntl.F_WRLCK, slot):
-                self._next = (slot + 1) % self.geometry.slots
-                self._generations[slot * _WORDS_PER_SLOT] |= 1
-                return slot
-        return None
+        return self._native.claim()
 
     def view(self, slot: int) -> Bytes:
         """The claimed slot's bytes, to write."""
@@ -114,10 +99,7 @@ class RingWriter:
 
     def release(self, slot: int) -> int:
         """Give the claimed slot to readers (or back, unwritten); returns its new generation."""
-        generation = (self._generations[slot * _WORDS_PER_SLOT] | 1) + 1
-        self._generations[slot * _WORDS_PER_SLOT] = generation
-        _lock(self.fd, fcntl.F_UNLCK, slot)
-        return generation
+        return self._native.release(slot)
 
     def close(self) -> None:
         """Readers keep what they have mapped."""
@@ -135,107 +117,33 @@ class RingReader:
         if problem := geometry.problem() or _file_problem(fd, geometry):
             raise RingError(problem)
         self.geometry = geometry
-        self.held: set[int] = set()
-        self._views: dict[int, _SlotView] = {}
-        self._memory: mmap.mmap | None = None
-        self._generations: memoryview = memoryview(b"")
-        self._data_offset = geometry.data_offset
+        self._native: _ring.Reader | None = None
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd).atexit = False
+
+    @property
+    def held(self) -> int:
+        """How many slots are taken and not given back."""
+        return 0 if self._native is None else self._native.held
 
     def take(self, slot: int, generation: int) -> Bytes | Drop:
         """The slot's bytes, ours until this array and every view of it are gone."""
         if not 0 <= slot < self.geometry.slots or generation % 2:
             return Drop.BAD_DESCRIPTOR
-        if slot in self.held:
-            return self._take_again(slot, generation)
-        memory = self._memory or self._map()
-        if not _lock(self._fd, fcntl.F_RDLCK, slot):
-            return Drop.OVERRUN
-        if self._generations[slot * _WORDS_PER_SLOT] != generation:
-            _lock(self._fd, fcntl.F_UNLCK, slot)
-            return Drop.OVERRUN
-        start = self._data_offset + slot * self.geometry.stride
-        view: Bytes = np.ndarray((self.geometry.stride,), _U8, memory, start)
-        self.held.add(slot)
-        self._views[slot] = _watch(view, self, slot)
-        return view
+        # Not mapped before it is needed: who looks at headers only never pays for the pages.
+        native = self._native or self._map()
+        lease = native.take(slot, generation)
+        return Drop.OVERRUN if lease is None else _array_of(lease)
 
-    def _take_again(self, slot: int, generation: int) -> Bytes | Drop:
-        """A message delivered twice: one lock serves both, so both share one array."""
-        reference = self._views.get(slot)
-        view = None if reference is None else reference()
-        if view is None or self._generations[slot * _WORDS_PER_SLOT] != generation:
-            return Drop.OVERRUN
-        return view
-
-    def _map(self) -> mmap.mmap:
-        """Not before it is needed: who looks at headers only never pays for the pages."""
-        self._memory = mmap.mmap(self._fd, self.geometry.size, _MAP_FLAGS, mmap.PROT_READ)
-        self._generations = _generation_words(self._memory)
-        return self._memory
-
-    def release(self, slot: int) -> None:
-        """The last view died; in any thread, at any time."""
-        # `held` is what `take` looks at, so the slot leaves it last.
-        self._views.pop(slot, None)
-        _lock(self._fd, fcntl.F_UNLCK, slot)
-        self.held.discard(slot)
+    def _map(self) -> _ring.Reader:
+        self._native = _ring.Reader(self._fd, *self.geometry.layout)
+        return self._native
 
 
-class _SlotView(weakref.ref["Bytes"]):
-    """Gives a slot back when its last view dies, and keeps reader and lock until then.
-
-    weakref.finalize without what it does for other uses, which would be a third of a `take`.
-    """
-
-    __slots__ = ("reader", "slot")
-    reader: RingReader
-    slot: int
-
-
-# Kept here, for a weak reference that dies in one garbage collection with its reader calls nobody.
-_slot_views: dict[int, _SlotView] = {}
-
-
-def _watch(view: Bytes, reader: RingReader, slot: int) -> _SlotView:
-    slot_view = _SlotView(view, _give_back)
-    slot_view.reader = reader
-    slot_view.slot = slot
-    _slot_views[id(slot_view)] = slot_view
-    return slot_view
-
-
-def _give_back(gone: Any) -> None:
-    del _slot_views[id(gone)]
-    gone.reader.release(gone.slot)
-
-
-def _lock_requests(kind: int) -> tuple[bytes, ...]:
-    # struct flock: l_type, l_whence, l_start, l_len, l_pid (0 for OFD locks)
-    return tuple(struct.pack("hhqqi4x", kind, os.SEEK_SET, slot, 1, 0) for slot in range(MAX_SLOTS))
-
-
-_LOCK_REQUESTS = {
-    kind: _lock_requests(kind) for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
-}
-
-
-def _lock(fd: int, kind: int, slot: int) -> bool:
-    """Set or clear this file description's lock on the slot; False when another one has it."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK_REQUESTS[kind][slot])
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _generation_words(memory: mmap.mmap) -> memoryview:
-    """The word of slot i at `i * _WORDS_PER_SLOT`; odd while the slot is being written.
-
-    The slot's lock orders it with the payload.
-    """
-    return memoryview(memory).cast("Q")
+def _array_of(memory: _ring.SlotMemory | _ring.Lease) -> Bytes:
+    """The array keeps `memory` alive, and so does every view of it."""
+    # NumPy takes whatever has the buffer protocol; its stubs list a few types that do.
+    return np.frombuffer(cast("memoryview", memory), _U8)
 
 
 def _file_problem(fd: int, geometry: RingGeometry) -> str | None:

@@ -36,17 +36,19 @@ class _Lease:
         self.used = 0
         self.lent: Array | None = None
         """What the borrower writes to."""
-        self._start: int = self.memory.ctypes.data
 
     def reserve(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[Array, int]:
         """An array in the slot's unused part, and its offset."""
         start = -(-self.used // _ALIGNMENT) * _ALIGNMENT
-        self.used = start + math.prod(shape) * np.dtype(dtype).itemsize
-        return self.memory[start : self.used].view(dtype).reshape(shape), start
+        array: Array = np.ndarray(shape, dtype, self.memory, start)
+        self.used = start + array.nbytes
+        return array, start
 
     def offset_of(self, array: Array) -> int | None:
         """Where in the slot the array lies; None when it does not, or not in one piece."""
-        offset: int = array.ctypes.data - self._start
+        if self.lent is None:  # nobody was given this slot to write to
+            return None
+        offset: int = array.ctypes.data - self.memory.ctypes.data
         is_inside = offset >= 0 and offset + array.nbytes <= self.used
         return offset if is_inside and array.flags.c_contiguous else None
 
@@ -164,5 +166,5 @@ def _settle(lease: _Lease, array: Array) -> int:
     offset = lease.offset_of(array)
     if offset is None:
         settled, offset = lease.reserve(array.shape, array.dtype)
-        np.copyto(settled, array)
+        settled[...] = array
     return offset

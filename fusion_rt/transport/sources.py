@@ -77,7 +77,7 @@ class LaneSource:
             is_outgrown = place.ring < min(self._rings, default=0)
             return Drop.OVERRUN if is_outgrown else Drop.BAD_DESCRIPTOR
         memory = ring.take(place.slot, place.generation)
-        if isinstance(memory, Drop) or len(ring.held) <= MAX_HOLD:
+        if isinstance(memory, Drop) or ring.held <= MAX_HOLD:
             return memory
         private = memory.copy()
         private.flags.writeable = False

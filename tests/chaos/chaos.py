@@ -91,6 +91,7 @@ class ChaosRun:
         self.report |= {
             "back_ms": by_kind(killer.done, "back_ns"),
             "shown_ms": by_kind(killer.done, "shown_ns"),
+            "bare_start_ms": spread(killer.bare_ms) if killer.bare_ms else {},
             "kinds": dict(Counter(one.kind for one in killer.done)),
             "pauses_of_5_s": killer.pauses,
             "delivered": dict(killer.delivered),

@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -14,6 +16,8 @@ from tests.chaos.remains import open_files, processes_of
 _DEADLINE_NS = 20 * NS_PER_S
 _MAX_OPEN = 3
 _PAUSE_NS = 5 * NS_PER_S
+_BARE_START = [sys.executable, "-c", "import typer, fusion_rt.supervisor"]
+_KILLS_PER_BARE_START = 10
 
 
 class Round:
@@ -47,15 +51,28 @@ class Killer:
         self._kill_due_ns = 0
         self._paused_until_ns = 0
         self.delivered, self.ages_ms = Counter(), Counter()
+        self.bare_ms = []
+        """What a start costs at least, in the middle of it all: Python and our imports."""
+        self._bare = None
 
     def run(self, rounds):
         """So many kills, and the end of the last one."""
+        try:
+            self._run(rounds)
+        finally:
+            if self._bare is not None:  # faults ended the run early
+                self._bare[0].kill()
+                self._bare[0].wait()
+
+    def _run(self, rounds):
         killed = 0
-        while killed < rounds or self.open or self._paused_until_ns:
+        while killed < rounds or self.open or self._paused_until_ns or self._bare:
             self._step()
             if self.faults:
                 return
             if killed < rounds and self._may_kill() and (victim := self._choose()):
+                if killed % _KILLS_PER_BARE_START == 0 and self._bare is None:
+                    self._bare = subprocess.Popen(_BARE_START), self._now_ns()
                 self._kill(victim)
                 killed += 1
                 pause_ms = self._random.uniform(50, 750)
@@ -68,8 +85,14 @@ class Killer:
         self._start_again()
         self._read_reports()
         self._resume_reader()
+        self._time_the_bare_start()
         for one in tuple(self.open.values()):
             self._follow(one)
+
+    def _time_the_bare_start(self):
+        if self._bare is not None and self._bare[0].poll() is not None:
+            self.bare_ms.append((self._now_ns() - self._bare[1]) // NS_PER_MS)
+            self._bare = None
 
     def _now_ns(self):
         return self._observer.clock.now_ns()

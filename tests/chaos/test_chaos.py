@@ -35,10 +35,13 @@ def test_two_hundred_kills_hurt_nobody_but_the_killed():
     assert report["faults"] == []
     assert report["back_ms"]["all"]["count"] == 200
     assert {"load", "node", "reader", "supervisor"} <= report["back_ms"].keys()
+    # A second; more only where a bare start of Python with our imports takes a quarter of that
+    # limit by itself, because the machine has other work.
+    limit_ms = max(1000, 4 * report["bare_start_ms"]["median"])
     for kind in ("node", "reader", "load"):
-        assert report["back_ms"][kind]["median"] <= 1000, report
-    assert report["shown_ms"]["node"]["median"] <= 1000, report
-    assert report["shown_ms"]["supervisor"]["median"] <= 1000, report
+        assert report["back_ms"][kind]["median"] <= limit_ms, report
+    assert report["shown_ms"]["node"]["median"] <= limit_ms, report
+    assert report["shown_ms"]["supervisor"]["median"] <= limit_ms, report
 
 
 @pytest.mark.chaos
