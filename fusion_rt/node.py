@@ -56,7 +56,15 @@ class Node:
         entry = self._session.sensors[self._topic]
         driver = find_driver(entry["driver"], self._topic.partition("/")[0])
         options: SensorOptions = msgspec.convert(entry, driver.options)
-        port = DriverPort(self._topic, self._clock, self.publisher.loan, self.counters)
+        calibration = self._session.calibration
+        port = DriverPort(
+            topic=self._topic,
+            clock=self._clock,
+            loan=self.publisher.loan,
+            counters=self.counters,
+            session_start_ns=self._session.start_ns,
+            calibration=Path(calibration) if calibration else None,
+        )
         # The table of topics says what a driver of this kind yields; publish checks each of them.
         return cast("AbstractContextManager[Iterator[M | None]]", driver.open(options, port))
 

@@ -38,6 +38,10 @@ class Session(msgspec.Struct, frozen=True):
     clock_offset_ns: int
     """Of rig time to CLOCK_MONOTONIC (`fusion_rt.clock.RigClock`)."""
     supervisor_pid: int
+    start_ns: int = 0
+    """Rig time at which it started."""
+    calibration: str | None = None
+    """Path of the rig's calibration, where there is one."""
     sensors: dict[str, dict[str, Any]] = {}
     """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
     listen: dict[str, str] = {}
@@ -75,13 +79,17 @@ def start_session(
     sensors: dict[str, dict[str, Any]] | None = None,
     listen: dict[str, str] | None = None,
     keys: str | None = None,
+    calibration: str | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
+    clock = RigClock.starting_now()
     session = Session(
         run_dir=str(run_dir),
         rig=rig,
-        clock_offset_ns=RigClock.starting_now().offset_ns,
+        clock_offset_ns=clock.offset_ns,
         supervisor_pid=os.getpid(),
+        start_ns=clock.now_ns(),
+        calibration=calibration,
         sensors=sensors or {},
         listen=listen or {},
         keys=keys,

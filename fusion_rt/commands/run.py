@@ -79,4 +79,5 @@ def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
         sensors={topic: msgspec.to_builtins(s.options) for topic, s in rig.sensors.items()},
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
+        calibration=str(rig.calibration.source.resolve()),
     )

@@ -12,6 +12,7 @@ names it says what to install; everybody else never notices.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -42,6 +43,10 @@ class DriverPort(msgspec.Struct, frozen=True):
     clock: Clock
     loan: Loan
     counters: Counter[str]
+    session_start_ns: int = 0
+    """Rig time at which the session started: the same for all its processes, whenever they do."""
+    calibration: Path | None = None
+    """The rig's, for drivers that need it; None where there is none."""
 
 
 RateHz = Annotated[float, msgspec.Meta(gt=0, le=1000, description="messages per second")]
