@@ -28,7 +28,6 @@ NOBODY = 0
 _SEEN_M = 220.0
 _SUN_REACH_M = 150.0  # no house throws a longer shadow while the sun makes any
 _SHADOW, _COUNTED, _SUNLIT, _BEACON = 1, 2, 4, 8
-_EMERGENCY = CLASSES.index("emergency")
 _BLINK_NS = 250_000_000
 _DROP_LIFE_NS = 4 * NS_PER_S
 

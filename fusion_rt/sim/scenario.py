@@ -3,7 +3,6 @@
 A scenario and a seed make a world; everything else follows from them.
 """
 
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -267,8 +266,3 @@ def random_scenario(seed: int) -> Scenario:
         ),
         ego=Ego(speed_mps=between(6, 14), stops=between(0, 0.6)),
     )
-
-
-def safe_name(name: str) -> str:
-    """A scenario's name as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name).stem)

@@ -10,7 +10,6 @@ import math
 
 LANE_M = 1.9
 PARKED_M = 4.9
-KERB_M = 6.0
 CYCLE_M = 6.75
 TREE_M = 7.75
 SIDEWALK_M = 8.8
