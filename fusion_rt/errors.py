@@ -133,16 +133,6 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class SimulationError(FusionError):
-    """A simulated drive that cannot be made, kept or read as asked."""
-
-    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
-        self.where = where
-        self.problem = problem
-        self.way_out = way_out
-        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
-
-
 class SyncConfigError(FusionError):
     """A synchronizer that cannot be built as asked."""
 
@@ -227,3 +217,13 @@ class DeviceMemoryError(FusionError):
             f"gpu {device}: cannot allocate {wanted:.1f} MiB, {free:.1f} MiB are free; "
             "close other programs or use a smaller model"
         )
+
+
+class SimulationError(FusionError):
+    """A simulated drive that cannot be made, kept or read as asked."""
+
+    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
