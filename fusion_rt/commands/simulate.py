@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.drivers.port import from_extra
 from fusion_rt.errors import SimulationError
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.sim.scenario import scenario_named
@@ -64,10 +63,11 @@ def _make(
     preview: Path | None,
     at_s: float,
 ) -> str:
-    with from_extra("sim"):
-        from fusion_rt.sim.dataset import DatasetWriter
-        from fusion_rt.sim.drive import Digest, Drive
-        from fusion_rt.sim.preview import PreviewMaker
+    # Imported here: `fusion-rt --help` must work without the extra.
+    from fusion_rt.sim.dataset import DatasetWriter
+    from fusion_rt.sim.drive import Digest, Drive
+    from fusion_rt.sim.preview import PreviewMaker
+
     scenario = scenario_named(name, seed)
     drive, digest = Drive(rig, scenario, seed), Digest()
     maker = PreviewMaker(drive, rig.calibration, round(at_s * NS_PER_S))

@@ -16,16 +16,13 @@ from fusion_rt.drivers.port import (
     DriverPort,
     Messages,
     SensorOptions,
-    from_extra,
 )
 from fusion_rt.errors import DriverError
 from fusion_rt.messages import Message
 from fusion_rt.sim.scenario import scenario_named
+from fusion_rt.sim.schedule import Schedule, Shot
+from fusion_rt.sim.streams import OPTIONS, open_stream
 from fusion_rt.sim.world import World
-
-with from_extra("sim"):
-    from fusion_rt.sim.schedule import Schedule, Shot
-    from fusion_rt.sim.streams import OPTIONS, open_stream
 
 SKIPPED = "skipped"
 """Counter of messages whose time had passed before their turn came: the process was held up."""

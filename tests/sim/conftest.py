@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("embreex", reason="the extra sim is not installed")
-
 from fusion_rt.calibration_file import Calibration, load_calibration
 from fusion_rt.sim.scenario import load_scenario
 from fusion_rt.sim.world import World

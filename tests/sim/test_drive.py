@@ -3,9 +3,13 @@ import sys
 import wave
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("embreex", reason="the extra sim is not installed")
+pytest.importorskip("cv2", reason="the extra sim is not installed")
+
+import cv2
 
 from fusion_rt.errors import ConfigError, SimulationError
 from fusion_rt.messages import CameraFrame, LidarSweep

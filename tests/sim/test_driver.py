@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+pytest.importorskip("embreex", reason="the extra sim is not installed")
+pytest.importorskip("cv2", reason="the extra sim is not installed")
+
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, SettableClock
 from fusion_rt.drivers.port import DriverPort
 from fusion_rt.drivers.registry import find_driver

@@ -2,6 +2,9 @@ import msgspec
 import numpy as np
 import pytest
 
+pytest.importorskip("embreex", reason="the extra sim is not installed")
+pytest.importorskip("cv2", reason="the extra sim is not installed")
+
 from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.sim.beams import BEAM_TABLES, directions

@@ -1,6 +1,10 @@
 import itertools
 
 import numpy as np
+import pytest
+
+pytest.importorskip("embreex", reason="the extra sim is not installed")
+pytest.importorskip("cv2", reason="the extra sim is not installed")
 
 from fusion_rt.calibration_file import Calibration
 from fusion_rt.sim.samples import Sample, SampleSize, reduced, samples
