@@ -1,4 +1,4 @@
-"""What the fusion network is told of our own motion: GPS fixes -> `ego`, in training and at run time."""
+"""What the fusion network is told of our own motion: GPS fixes -> `ego`, also in training."""
 
 import math
 from collections.abc import Sequence

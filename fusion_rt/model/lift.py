@@ -1,4 +1,4 @@
-"""Where the camera sees each place of the bird's-eye grid: calibration -> coordinates for GridSample.
+"""Where the camera sees each place of the bird's-eye grid: calibration -> GridSample coordinates.
 
 The graph that fuses gets this as an input, so that it holds for any camera, and so that a picture
 taken before or after the anchor time is looked up where the places were at that time.
