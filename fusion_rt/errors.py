@@ -227,3 +227,23 @@ class SimulationError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class DatasetError(FusionError):
+    """A public data set that is not laid out as it should be."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class ForeignLogError(FusionError):
+    """Somebody else's recording that cannot be imported as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
