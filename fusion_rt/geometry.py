@@ -171,8 +171,8 @@ FocalLength = Annotated[float, msgspec.Meta(gt=0, le=1e6, description="focal len
 
 
 _NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
-_UNDISTORT_STEPS = 40
-_UNDISTORT_TOLERANCE = 1e-6
+_UNDISTORT_STEPS = 60
+_UNDISTORT_TOLERANCE, _UNDISTORT_GIVEN_UP = 1e-10, 1e-6
 _ANGLE_STEPS = 20_000
 """Table of image radius by angle: exact to 1e-8 rad between its entries."""
 
@@ -215,21 +215,10 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def rays(self, pixels: npt.ArrayLike) -> Matrix:
         """Unit vectors (..., 3) through pixels (..., 2); NaN where distortion has no inverse."""
-        pixels = np.asarray(pixels, dtype=np.float64)
-        wanted = (pixels - (self.cx_px, self.cy_px)) / (self.fx_px, self.fy_px)
-        flat = wanted.copy()
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for _ in range(_UNDISTORT_STEPS):
-                bent = _distorted(flat[..., 0], flat[..., 1], (flat**2).sum(-1), self.distortion)
-                flat = flat + wanted - np.stack(bent, axis=-1)
-            bent = _distorted(flat[..., 0], flat[..., 1], (flat**2).sum(-1), self.distortion)
-            error = np.abs(np.stack(bent, axis=-1) - wanted).max(axis=-1)
-            is_found = (error < _UNDISTORT_TOLERANCE) & (
-                (flat**2).sum(-1) < _fold_radius2(self.distortion)
-            )
-        flat[~is_found] = np.nan
+        centred = np.asarray(pixels, dtype=np.float64) - (self.cx_px, self.cy_px)
+        flat = _straightened(centred / (self.fx_px, self.fy_px), self.distortion)
         rays = np.concatenate([flat, np.ones((*flat.shape[:-1], 1))], axis=-1)
-        rays[~is_found] = np.nan
+        rays[np.isnan(flat).any(axis=-1)] = np.nan
         return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
 
 
@@ -315,6 +304,22 @@ def _distorted(
     x_out = x * radial + 2 * p1 * x * y + p2 * (radius2 + 2 * x * x)
     y_out = y * radial + p1 * (radius2 + 2 * y * y) + 2 * p2 * x * y
     return x_out, y_out
+
+
+def _straightened(bent: Matrix, distortion: tuple[float, ...]) -> Matrix:
+    """Undoes `_distorted` for (..., 2) by fixed-point steps; NaN where they lead nowhere."""
+    flat = bent.copy()
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(_UNDISTORT_STEPS):
+            u, v = flat[..., 0], flat[..., 1]
+            error = bent - np.stack(_distorted(u, v, u * u + v * v, distortion), axis=-1)
+            flat = flat + error
+            if not (np.abs(error) > _UNDISTORT_TOLERANCE).any():
+                break
+        is_found = (np.abs(error) < _UNDISTORT_GIVEN_UP).all(axis=-1)
+        is_found &= (flat**2).sum(axis=-1) < _fold_radius2(distortion)
+    flat[~is_found] = np.nan
+    return flat
 
 
 def _fold_radius2(distortion: tuple[float, ...]) -> float:

@@ -45,7 +45,8 @@ class Charuco(msgspec.Struct, frozen=True, tag="charuco", kw_only=True):
     @property
     def corners_m(self) -> Floats:
         """((rows - 1) * (columns - 1), 3), z = 0, row by row."""
-        return _grid(self.columns - 1, self.rows - 1, self.square_m) + [self.square_m] * 2 + [0]
+        first = np.array([self.square_m, self.square_m, 0.0])
+        return _grid(self.columns - 1, self.rows - 1, self.square_m) + first
 
 
 Board = Chessboard | Charuco

@@ -27,7 +27,10 @@ _OUTLIER_FACTOR, _OUTLIER_FLOOR_PX = 3.0, 0.5
 _DONE = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-9)
 _FLAGS = cv2 if hasattr(cv2, "CALIB_FIX_SKEW") else cv2.fisheye
 """OpenCV 5 moved the flags of its fisheye model out of the module, with other values."""
-_FISHEYE_FLAGS: int = _FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FLAGS.CALIB_FIX_SKEW
+_FISHEYE_FLAGS: int = (
+    _FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FLAGS.CALIB_FIX_SKEW | _FLAGS.CALIB_USE_INTRINSIC_GUESS
+)
+JACKKNIFE_GROUPS = 10
 
 
 class Intrinsics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -66,15 +69,15 @@ def calibrate_intrinsics(
     """
     kept = list(views)
     _require(len(kept) >= MIN_VIEWS, f"expected {MIN_VIEWS} usable views, got {len(kept)}", "", ())
-    fit = _fit(kept, size, model)
+    fit = _fit(kept, size, _first_guess(kept, size, model))
     outliers: list[str] = []
     while len(kept) > MIN_VIEWS and (worst := _outlier(fit)) is not None:
         outliers.append(kept.pop(worst).name)
-        fit = _fit(kept, size, model)
+        fit = _fit(kept, size, fit.camera)
     found = Intrinsics(
         camera=fit.camera,
         rms_px=_rms(np.vstack(fit.errors_px)),
-        focal_sd_px=_focal_sd_px(kept, size, model),
+        focal_sd_px=_focal_sd_px(kept, size, fit.camera),
         views=tuple(kept),
         errors_px=fit.errors_px,
         outliers=tuple(outliers),
@@ -138,28 +141,40 @@ def _pose_and_errors(camera: CameraModel, view: BoardView) -> tuple[tuple[Floats
     return (rotation, translation), view.pixels - projected
 
 
-def _fit(views: Sequence[BoardView], size: tuple[int, int], model: str) -> _Fit:
-    if model == "fisheye":
-        camera, turns, shifts = _fit_fisheye(views, size)
-    else:
-        camera, turns, shifts = _fit_pinhole(views, size)
+def _fit(views: Sequence[BoardView], size: tuple[int, int], near: CameraModel) -> _Fit:
+    fit = _fit_fisheye if isinstance(near, Fisheye) else _fit_pinhole
+    camera, turns, shifts = fit(views, size, near)
     rotations = tuple(np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64) for turn in turns)
     errors = tuple(
         view.pixels - camera.project(view.corners_m @ rotation.T + np.ravel(shift))
         for view, rotation, shift in zip(views, rotations, shifts, strict=True)
     )
     if not all(np.isfinite(error).all() for error in errors):
-        _require(False, "expected a camera that sees all corners, got one that folds back", "", ())
+        raise _undetermined("the distortion found folds back")
     return _Fit(camera, rotations, errors)
 
 
-def _fit_pinhole(
-    views: Sequence[BoardView], size: tuple[int, int]
-) -> tuple[CameraModel, Sequence[Floats], Sequence[Floats]]:
+def _first_guess(views: Sequence[BoardView], size: tuple[int, int], model: str) -> CameraModel:
+    """A fisheye's from a field of view of 140 degrees; a pinhole's from the boards' perspective."""
+    width, height = size
+    if model == "fisheye":
+        focal = width / np.radians(140)
+        matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        return _camera(Fisheye, matrix, size, (0.0,) * 4)
     objects = [view.corners_m.astype(np.float32) for view in views]
     images = [view.pixels.astype(np.float32).reshape(-1, 1, 2) for view in views]
+    guessed = np.asarray(cv2.initCameraMatrix2D(objects, images, size), dtype=np.float64)
+    return _camera(Pinhole, guessed, size, (0.0,) * 5)
+
+
+def _fit_pinhole(
+    views: Sequence[BoardView], size: tuple[int, int], near: CameraModel
+) -> tuple[CameraModel, list[Floats], list[Floats]]:
+    objects = [view.corners_m.astype(np.float32) for view in views]
+    images = [view.pixels.astype(np.float32).reshape(-1, 1, 2) for view in views]
+    flags = cv2.CALIB_USE_INTRINSIC_GUESS
     _, matrix, bent, turns, shifts = cv2.calibrateCamera(
-        objects, images, size, np.eye(3), np.zeros(5), criteria=_DONE
+        objects, images, size, _matrix(near), np.array(near.distortion), flags=flags, criteria=_DONE
     )
     distortion = tuple(float(k) for k in np.ravel(bent)[:5])
     camera = _camera(Pinhole, np.asarray(matrix, dtype=np.float64), size, distortion)
@@ -167,21 +182,31 @@ def _fit_pinhole(
 
 
 def _fit_fisheye(
-    views: Sequence[BoardView], size: tuple[int, int]
-) -> tuple[CameraModel, Sequence[Floats], Sequence[Floats]]:
+    views: Sequence[BoardView], size: tuple[int, int], near: CameraModel
+) -> tuple[CameraModel, list[Floats], list[Floats]]:
     objects = [view.corners_m.reshape(1, -1, 3) for view in views]
     images = [view.pixels.reshape(1, -1, 2) for view in views]
+    start = _matrix(near), np.array(near.distortion)
     try:
         _, matrix, bent, turns, shifts = cv2.fisheye.calibrate(
-            objects, images, size, np.eye(3), np.zeros(4), flags=_FISHEYE_FLAGS, criteria=_DONE
+            objects, images, size, *start, flags=_FISHEYE_FLAGS, criteria=_DONE
         )
     except cv2.error as error:
-        raise CalibrationError(
-            "intrinsics", f"expected views that determine a fisheye, got {error.err}", "add views"
-        ) from error
+        raise _undetermined(f"a fisheye's fit fails: {error.err}") from error
     distortion = tuple(float(k) for k in np.ravel(bent))
     camera = _camera(Fisheye, np.asarray(matrix, dtype=np.float64), size, distortion)
     return camera, _floats(turns), _floats(shifts)
+
+
+def _matrix(camera: CameraModel) -> Floats:
+    fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+
+def _undetermined(how: str) -> CalibrationError:
+    way_out = "spread the views over the image, near and far, and tilt the board"
+    problem = f"expected views that determine a camera, but {how}"
+    return CalibrationError("intrinsics", problem, way_out)
 
 
 def _floats(arrays: Iterable[npt.NDArray[Any]]) -> list[Floats]:
@@ -206,8 +231,7 @@ def _camera(
     try:
         return msgspec.convert(fields, model)
     except msgspec.ValidationError as error:
-        way_out = "spread the views over the image, near and far, and tilt the board"
-        raise CalibrationError("intrinsics", f"no such camera: {error}", way_out) from error
+        raise _undetermined(f"their best fit is none: {error}") from error
 
 
 def _outlier(fit: _Fit) -> int | None:
@@ -217,15 +241,16 @@ def _outlier(fit: _Fit) -> int | None:
     return worst if rms[worst] > limit else None
 
 
-def _focal_sd_px(views: Sequence[BoardView], size: tuple[int, int], model: str) -> float:
-    """From leaving out each view in turn (jackknife): honest also where errors go together."""
+def _focal_sd_px(views: Sequence[BoardView], size: tuple[int, int], found: CameraModel) -> float:
+    """From leaving out some views in turn (jackknife): honest also where errors go together."""
+    groups = min(len(views), JACKKNIFE_GROUPS)
     focal = []
-    for left_out in range(len(views)):
-        rest = [view for k, view in enumerate(views) if k != left_out]
-        camera = _fit(rest, size, model).camera
+    for group in range(groups):
+        rest = [view for k, view in enumerate(views) if k % groups != group]
+        camera = _fit(rest, size, found).camera
         focal.append((camera.fx_px + camera.fy_px) / 2)
-    count = len(focal)
-    return float(np.sqrt((count - 1) / count * np.sum((np.array(focal) - np.mean(focal)) ** 2)))
+    deviations = np.array(focal) - np.mean(focal)
+    return float(np.sqrt((groups - 1) / groups * np.sum(deviations**2)))
 
 
 def _rms(errors: Floats) -> float:

@@ -31,7 +31,7 @@ _DIGITS = 9
 class _Plain(yaml.SafeDumper):
     """Short lists on one line, and no anchors: people read these files."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, _: object) -> bool:
         return True
 
 
