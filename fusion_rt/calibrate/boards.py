@@ -46,7 +46,8 @@ class Charuco(msgspec.Struct, frozen=True, tag="charuco", kw_only=True):
     def corners_m(self) -> Floats:
         """((rows - 1) * (columns - 1), 3), z = 0, row by row."""
         first = np.array([self.square_m, self.square_m, 0.0])
-        return _grid(self.columns - 1, self.rows - 1, self.square_m) + first
+        corners: Floats = _grid(self.columns - 1, self.rows - 1, self.square_m) + first
+        return corners
 
 
 Board = Chessboard | Charuco

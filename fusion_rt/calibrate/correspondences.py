@@ -47,8 +47,8 @@ def fit_points(points_lidar_m: Floats, pixels: Floats, camera: CameraModel) -> P
     is_used = np.ones(len(pixels), dtype=bool)
     pose = _pose(points_lidar_m, pixels, camera)
     for _ in range(len(pixels) // 4):
-        errors = np.linalg.norm(pixels - camera.project(pose.apply(points_lidar_m)), axis=1)
-        errors = np.where(is_used, np.nan_to_num(errors, nan=np.inf), -1)
+        errors = np.linalg.norm(_errors(pose, points_lidar_m, pixels, camera), axis=1)
+        errors = np.where(is_used, errors, -1)
         limit = max(_OUTLIER_FACTOR * float(np.median(errors[is_used])), _OUTLIER_FLOOR_PX)
         if errors.max() <= limit or is_used.sum() <= MIN_POINTS:
             break
@@ -62,16 +62,20 @@ def fit_points(points_lidar_m: Floats, pixels: Floats, camera: CameraModel) -> P
 def _pose(points_m: Floats, pixels: Floats, camera: CameraModel) -> RigidTransform:
     rays = camera.rays(pixels)
     is_ahead = np.isfinite(rays).all(axis=1) & (rays[:, 2] > 0.05)
-    flat = rays[is_ahead, :2] / rays[is_ahead, 2:]
-    points_m = points_m[is_ahead]
-    is_found, turn, shift = cv2.solvePnP(
-        points_m, flat, np.eye(3), np.zeros(5), flags=cv2.SOLVEPNP_SQPNP
-    )
-    if not is_found:
-        problem = "expected points that determine a pose, got none"
-        raise CalibrationError("camera-LiDAR", problem, "spread them in depth and over the image")
-    turn, shift = cv2.solvePnPRefineLM(points_m, flat, np.eye(3), np.zeros(5), turn, shift)
+    seen = points_m[is_ahead], rays[is_ahead, :2] / rays[is_ahead, 2:], np.eye(3), np.zeros(5)
+    try:
+        _, turn, shift = cv2.solvePnP(*seen, flags=cv2.SOLVEPNP_SQPNP)
+        turn, shift = cv2.solvePnPRefineLM(*seen, turn, shift)
+    except cv2.error as error:
+        raise _no_pose() from error
+    if not (np.isfinite(turn).all() and np.isfinite(shift).all()):
+        raise _no_pose()
     return RigidTransform(np.asarray(cv2.Rodrigues(turn)[0]), np.ravel(shift))
+
+
+def _no_pose() -> CalibrationError:
+    problem = "expected points that determine a pose, got some in one place, on a line or mixed up"
+    return CalibrationError("camera-LiDAR", problem, "spread them in depth and over the image")
 
 
 def _with_uncertainty(
@@ -81,11 +85,11 @@ def _with_uncertainty(
     camera: CameraModel,
     is_used: npt.NDArray[np.bool_],
 ) -> PointFit:
-    errors = pixels - camera.project(pose.apply(points_m))
+    errors = _errors(pose, points_m, pixels, camera)
     columns = []
     for axis, step in enumerate(_STEPS):
         moved = _moved(pose, np.eye(6)[axis] * step)
-        columns.append((camera.project(moved.apply(points_m)) - pixels + errors).ravel() / step)
+        columns.append((errors - _errors(moved, points_m, pixels, camera)).ravel() / step)
     jacobian = np.stack(columns, axis=1)
     freedom = max(errors.size - 6, 1)
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * float((errors**2).sum()) / freedom
@@ -97,6 +101,12 @@ def _with_uncertainty(
         errors_px=errors,
         is_used=is_used,
     )
+
+
+def _errors(pose: RigidTransform, points_m: Floats, pixels: Floats, camera: CameraModel) -> Floats:
+    """(N, 2); a point the camera cannot see is as far off as the image is large."""
+    errors = pixels - camera.project(pose.apply(points_m))
+    return np.nan_to_num(errors, nan=float(camera.width))
 
 
 def _moved(pose: RigidTransform, step: Floats) -> RigidTransform:
@@ -122,6 +132,6 @@ def _mirrored_axis(
 ) -> str | None:
     """The axis whose mirror image fits: any one does, y is the one drivers get wrong."""
     mirrored = points_m @ _MIRROR_Y
-    errors = pixels - camera.project(_pose(mirrored, pixels, camera).apply(mirrored))
+    errors = _errors(_pose(mirrored, pixels, camera), mirrored, pixels, camera)
     rms_mirrored = float(np.sqrt((errors**2).sum(axis=1).mean()))
     return "y" if rms_mirrored * _MIRRORED_GAIN < rms_px else None

@@ -20,13 +20,13 @@ from fusion_rt.geometry import CameraModel, RigidTransform
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 
-TURN_DEG = 0.5
-"""A turn by this much is looked for; smaller ones are seen when they make half of it better."""
+TURNS_DEG = (-1.0, -0.5, 0.5, 1.0)
+"""Tried about each axis; a mounting that turned farther still scores better at the nearest."""
 BLUR_OF_FOCAL = 0.003
 MIN_PAIRS = 8
 KEPT_PAIRS = 40
 SIGNIFICANCE = 4.0
-"""Standard errors; six turns are tried at each pair, so two of them would often warn of nothing."""
+"""Standard errors; twelve turns are tried, so two would often warn of nothing."""
 _AXES = ("pitch", "yaw", "roll")
 """Turns about the camera's x, y and z."""
 
@@ -51,7 +51,7 @@ class MountingMonitor:
         self._names = f"{camera_name} against {lidar_name}"
         self._camera = camera
         self._pose = pose
-        self._turned = [_turned(pose, axis, sign) for axis in range(3) for sign in (-1, 1)]
+        self._turned = [_turned(pose, axis, deg) for axis in range(3) for deg in TURNS_DEG]
         self._gains: deque[Floats] = deque(maxlen=KEPT_PAIRS)
         self.skipped = 0
         """Pairs without enough edges, such as at night or in a tunnel."""
@@ -74,14 +74,15 @@ class MountingMonitor:
         gains = np.array(self._gains)
         mean = gains.mean(axis=0)
         error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
-        back, on = mean[0::2], mean[1::2]
-        estimate = [_vertex_deg(float(b), float(o)) for b, o in zip(back, on, strict=True)]
-        moved = (mean > SIGNIFICANCE * np.maximum(error, 1e-9)).reshape(3, 2).any(axis=1)
-        parts = [f"{_AXES[k]} {estimate[k]:+.1f} degrees" for k in np.flatnonzero(moved).tolist()]
-        warning = f"{self._names}: the mounting moved, {', '.join(parts)}" if parts else ""
-        if warning:
-            warning += "; look at the brackets, then calibrate again"
-        x, y, z = estimate
+        x, y, z = estimate = [_best_turn_deg(axis) for axis in mean.reshape(3, len(TURNS_DEG))]
+        significance = mean / np.maximum(error, 1e-9)
+        axis = int(np.argmax(significance)) // len(TURNS_DEG)  # others seem to help too
+        warning = ""
+        if significance.max() > SIGNIFICANCE:
+            warning = (
+                f"{self._names}: the mounting moved, {_AXES[axis]} {estimate[axis]:+.1f} degrees or "
+                "so; look at the brackets, then calibrate again"
+            )
         return MountingDrift(pairs=len(gains), turn_deg=(x, y, z), warning=warning)
 
 
@@ -133,15 +134,20 @@ def _signal(name: str, stream: deque[tuple[int, float]]) -> Signal:
     return Signal(name=name, stamps_ns=stamps, values=np.array([value for _, value in stream]))
 
 
-def _turned(pose: RigidTransform, axis: int, sign: int) -> RigidTransform:
+def _turned(pose: RigidTransform, axis: int, turn_deg: float) -> RigidTransform:
     """As the camera would see the LiDAR, were it turned about one of its own axes."""
-    turn = RigidTransform.from_rotation_vector(np.eye(3)[axis] * sign * np.radians(TURN_DEG))
+    turn = RigidTransform.from_rotation_vector(np.eye(3)[axis] * np.radians(turn_deg))
     return turn.inverse() @ pose
 
 
-def _vertex_deg(back: float, on: float) -> float:
-    """Where the parabola through the gains at -TURN, 0 (no gain) and +TURN peaks."""
-    bend = back + on
-    if bend >= 0:  # no peak between them: beyond the better one
-        return 2 * TURN_DEG * (1 if on > back else -1) if max(back, on) > 0 else 0.0
-    return float(np.clip((back - on) / (2 * bend), -2, 2) * TURN_DEG)
+def _best_turn_deg(gains: Floats) -> float:
+    """The turn that gains most, to a part of the step by a parabola; 0 where none gains."""
+    turns = np.insert(np.array(TURNS_DEG), len(TURNS_DEG) // 2, 0.0)
+    heights = np.insert(gains, len(gains) // 2, 0.0)
+    best = int(np.argmax(heights))
+    if best in (0, len(turns) - 1):
+        return float(turns[best])
+    left, middle, right = heights[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    step = float(turns[best + 1] - turns[best])
+    return float(turns[best] + step * (left - right) / (2 * bend)) if bend < 0 else 0.0

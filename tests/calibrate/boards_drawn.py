@@ -30,7 +30,12 @@ def poses(count: int, distance_m: float, seed: int = 0, reach: float = 1.0) -> l
     rng = np.random.default_rng(seed)
     found = []
     for k in range(count):
-        spot = np.array([(k % 4 - 1.5) / 1.5, (k // 4 % 3 - 1), 0]) * [0.42, 0.22, 0] * reach * distance_m
+        spot = (
+            np.array([(k % 4 - 1.5) / 1.5, (k // 4 % 3 - 1), 0])
+            * [0.42, 0.22, 0]
+            * reach
+            * distance_m
+        )
         tilt = np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), rng.uniform(-0.2, 0.2)])
         turn = RigidTransform.from_rotation_vector(tilt)
         middle = np.array([0.3, 0.21, 0])
