@@ -80,8 +80,8 @@ class MountingMonitor:
         warning = ""
         if significance.max() > SIGNIFICANCE:
             warning = (
-                f"{self._names}: the mounting moved, {_AXES[axis]} {estimate[axis]:+.1f} degrees or "
-                "so; look at the brackets, then calibrate again"
+                f"{self._names}: the mounting moved, {_AXES[axis]} {estimate[axis]:+.1f} degrees "
+                "or so; look at the brackets, then calibrate again"
             )
         return MountingDrift(pairs=len(gains), turn_deg=(x, y, z), warning=warning)
 

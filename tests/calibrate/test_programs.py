@@ -1,5 +1,6 @@
 """The commands as a person types them, on drawn data."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -8,10 +9,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fusion_rt.calibration_file import load_calibration
+from fusion_rt.calibrate import targetless
+from fusion_rt.calibrate.result_file import (
+    read_calibration_file,
+    with_camera,
+    with_transform,
+    write_calibration_file,
+)
+from fusion_rt.calibrate.targetless import difference
+from fusion_rt.calibration_file import Made, load_calibration
 from fusion_rt.cli import app
 from fusion_rt.errors import CalibrationError
-from tests.calibrate.boards_drawn import CHARUCO, PINHOLE, photograph, poses
+from fusion_rt.geometry import Pinhole, RigidTransform
+from tests.calibrate.boards_drawn import CHARUCO, CHESSBOARD, PINHOLE, photograph, poses
+from tests.calibrate.scene import photograph as street_photograph
+from tests.calibrate.scene import scan, street
 from tests.calibrate.test_array_bearing import SQUARE, sound, write_wav
 from tests.calibrate.test_time_offset import recorded
 
@@ -161,3 +173,80 @@ def test_help_of_a_program_names_its_options() -> None:
     result = run("intrinsics", "--help")
     assert result.exit_code == 0
     assert "--square-mm" in result.stdout
+
+
+OPTICAL = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
+
+
+def car(tmp_path: Path, pose: RigidTransform, camera: Pinhole) -> Path:
+    """A calibration file in which the LiDAR is base and the camera sits at `pose` from it."""
+    path = tmp_path / "car.calibration.yaml"
+    made = Made(method="x", date=datetime.date(2026, 1, 1), data_sha256="0" * 64)
+    file = read_calibration_file(path)
+    file = with_transform(file, "base", "lidar_top", RigidTransform.identity(), made)
+    file = with_transform(file, "base", "camera_front", pose.inverse(), made)
+    write_calibration_file(with_camera(file, "camera_front", camera, made), path)
+    return path
+
+
+def test_a_board_gives_the_pose_by_command(tmp_path: Path) -> None:
+    true = RigidTransform(OPTICAL, [0.05, -0.35, -0.3])
+    path = car(tmp_path, RigidTransform(OPTICAL, [0, 0, 0]), PINHOLE)
+    holes_m = np.array([[-0.2, -0.15], [0.2, -0.15], [0.2, 0.15], [-0.2, 0.15]])
+    middle = CHESSBOARD.corners_m.mean(axis=0)
+    rows = []
+    for k, pose in enumerate(poses(6, 1.3, reach=0.6)):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), photograph(PINHOLE, CHESSBOARD, pose))
+        in_camera = pose.apply(np.hstack([holes_m, np.zeros((4, 1))]) + middle)
+        numbers = true.inverse().apply(in_camera).ravel()
+        rows.append(",".join([f"{k}.png", *map(str, numbers)]))
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((600, 960), 90, np.uint8))
+    rows.append("empty.png," + ",".join(["0"] * 12))
+    (tmp_path / "views.csv").write_text("# image, four holes\n" + "\n".join(rows))
+    sizes = ["--columns", 9, "--rows", 6, "--square-mm", 60, "--holes-mm", 400, 300, 50]
+    result = run("camera-lidar", "board", path, tmp_path / "views.csv", *sizes, "--output", path)
+    assert "left out: empty.png shows no board" in result.stdout
+    assert "16 holes, 0 left out" in result.stdout
+    found = load_calibration(path).transform("camera_front", "lidar_top")
+    degrees, metres = difference(found, true)
+    assert degrees < 0.3
+    assert metres < 0.01
+    (tmp_path / "views.csv").write_text("0.png,1,2\n")
+    with pytest.raises(CalibrationError, match="expected image,sweep,x,y,z or image and 12"):
+        run("camera-lidar", "board", path, tmp_path / "views.csv", *sizes)
+    (tmp_path / "views.csv").write_text(rows[-1])
+    with pytest.raises(CalibrationError, match="expected views of the board, got none"):
+        run("camera-lidar", "board", path, tmp_path / "views.csv", *sizes)
+    with pytest.raises(CalibrationError, match="expected a table of views, got"):
+        run("camera-lidar", "board", path, tmp_path / "none.csv", *sizes)
+
+
+def test_a_scene_refines_the_pose_by_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(targetless, "REPEATS", 3)
+    monkeypatch.setattr(targetless, "SEARCHES", 1)
+    camera = Pinhole(width=640, height=400, fx_px=460, fy_px=460, cx_px=319, cy_px=201)
+    true = RigidTransform(OPTICAL, [0.05, -0.35, -0.3])
+    turn = RigidTransform.from_rotation_vector(np.radians([0.5, -0.5, 0.4]))
+    path = car(tmp_path, RigidTransform(turn.rotation @ OPTICAL, [0.09, -0.33, -0.3]), camera)
+    boxes = street(0)
+    points, intensity = scan(boxes)
+    cv2.imwrite(str(tmp_path / "a.png"), street_photograph(camera, true, boxes))
+    np.save(tmp_path / "a.npy", np.column_stack([points, intensity]))
+    pair = ["--image", tmp_path / "a.png", "--sweep", tmp_path / "a.npy"]
+    output, picture = tmp_path / "new.yaml", tmp_path / "o.png"
+    scale = ["--start-deg", 1, "--start-m", 0.06]
+    wanted = ["--output", output, "--picture", picture]
+    result = run("camera-lidar", "refine", path, *pair, *scale, *wanted)
+    assert "moved by 0." in result.stdout
+    loaded = load_calibration(output)
+    assert difference(loaded.transform("camera_front", "lidar_top"), true)[0] < 0.3
+    assert "transforms.lidar_top_from_camera_front" in loaded.provenance.results
+    assert cv2.imread(str(picture)).shape == (400, 640, 3)
+    with pytest.raises(CalibrationError, match="expected a sweep per image, got 2 for 1"):
+        run("camera-lidar", "refine", path, *pair, "--sweep", tmp_path / "a.npy")
+    with pytest.raises(CalibrationError, match=r"expected cameras.rear, got camera_front"):
+        run("camera-lidar", "refine", path, *pair, "--camera", "rear")
+    with pytest.raises(CalibrationError, match="expected transforms that place camera_front and x"):
+        run("camera-lidar", "refine", path, *pair, "--lidar", "x")
+    with pytest.raises(CalibrationError, match="expected an image, got none or a damaged one"):
+        run("camera-lidar", "refine", path, "--image", "no", "--sweep", tmp_path / "a.npy")
