@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.config import Problems, checked, known_names
+from fusion_rt.errors import ConfigError
 from fusion_rt.geometry import (
     CameraModel,
     Coefficient,
@@ -172,6 +173,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     microphones_m: dict[str, npt.NDArray[np.float64]]
     """(channels, 3) in the array's own frame."""
     time_offsets: dict[str, TimeOffset]
+
+    def pinhole(self, frame: str) -> Pinhole:
+        """Intrinsics of a camera for what cannot do with a fisheye; raises ConfigError for one."""
+        camera = self.cameras[frame]
+        if not isinstance(camera, Pinhole):
+            problem = "expected a pinhole, got a fisheye, which cannot be simulated or lifted yet"
+            raise ConfigError(str(self.source), f"cameras.{frame}.model", problem)
+        return camera
 
     def transform(self, target: str, source: str) -> RigidTransform:
         """`target_from_source`: raises KeyError for a frame that is not placed."""

@@ -18,7 +18,7 @@ from fusion_rt.calibrate.result_file import (
 )
 from fusion_rt.calibrate.targetless import difference
 from fusion_rt.calibration_file import Made, load_calibration
-from fusion_rt.cli import app
+from fusion_rt.cli import app_for
 from fusion_rt.errors import CalibrationError
 from fusion_rt.geometry import Pinhole, RigidTransform
 from tests.calibrate.boards_drawn import CHARUCO, CHESSBOARD, PINHOLE, photograph, poses
@@ -31,7 +31,9 @@ CHARUCO_OPTIONS = ["--columns", "10", "--rows", "7", "--square-mm", "60", "--mar
 
 
 def run(*words: object):
-    return CliRunner().invoke(app, ["calibrate", *map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(
+        app_for(["calibrate"]), ["calibrate", *map(str, words)], catch_exceptions=False
+    )
 
 
 @pytest.fixture(scope="module")
