@@ -89,9 +89,7 @@ class _SqliteStorage:
         self._ids: dict[str, int] = {}
         self.topics: dict[str, StoredTopic] = {}
         rows = database.execute(f"SELECT id, name, type, {encoding} FROM topics ORDER BY id")
-        counts = dict(
-            database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id")
-        )
+        counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         for identity, name, kind, encoding in rows:
             self._ids[name] = identity
             self.topics[name] = StoredTopic(
@@ -165,4 +163,3 @@ class _McapStorage:
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         for _, channel, message in self._reader.iter_messages(topics=topics):
             yield Stored(channel.topic, message.log_time, message.data)
-
