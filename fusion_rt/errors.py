@@ -267,3 +267,12 @@ class ForeignLogError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class BenchError(FusionError):
+    """A benchmark that measured nothing."""
+
+    def __init__(self, problem: str, log: str = "") -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"bench: {problem}" + (f"; the end of its log:\n{log}" if log else ""))

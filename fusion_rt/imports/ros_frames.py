@@ -72,9 +72,7 @@ class RosFrames:
         if not placed and not self._cameras:
             return None
         method = f"TF and CameraInfo of a bag, base is its {base}"
-        return Mounting(
-            method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out)
-        )
+        return Mounting(method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out))
 
     def _known(self) -> set[str]:
         return set(self._links) | {parent for parent, _ in self._links.values()}

@@ -55,9 +55,7 @@ def frame_from_compressed(image: Any, stamp_ns: int) -> CameraFrame:
     if pixels is None:
         raise ValueError(f'format "{image.format}"')
     height, width = pixels.shape[:2]
-    return CameraFrame(
-        stamp_ns=stamp_ns, encoding="bgr8", width=width, height=height, image=pixels
-    )
+    return CameraFrame(stamp_ns=stamp_ns, encoding="bgr8", width=width, height=height, image=pixels)
 
 
 def _pixels(image: Any) -> tuple[PixelEncoding, Image]:

@@ -194,9 +194,7 @@ def _open_ros1(path: Path) -> Iterator[Bag]:
 class _Ros1Bag:
     format = "ROS 1 bag"
 
-    def __init__(
-        self, path: Path, reader: "Reader", damages: tuple[type[Exception], ...]
-    ) -> None:
+    def __init__(self, path: Path, reader: "Reader", damages: tuple[type[Exception], ...]) -> None:
         self._path = path
         self._reader = reader
         self._damages = damages
