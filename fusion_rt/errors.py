@@ -249,6 +249,16 @@ class SimulationError(FusionError):
         super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
 
 
+class FaultError(FusionError):
+    """A fault that cannot be done to anything."""
+
+    def __init__(self, fault: str, problem: str, way_out: str = "") -> None:
+        self.fault = fault
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'fault "{fault}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
 class DatasetError(FusionError):
     """A public data set that is not laid out as it should be."""
 
