@@ -128,6 +128,16 @@ class DemoError(FusionError):
         super().__init__(f"demo: {problem}; the end of its log:\n{log}")
 
 
+class CalibrationError(FusionError):
+    """Measurements from which no calibration can be had that deserves trust."""
+
+    def __init__(self, subject: str, problem: str, way_out: str = "") -> None:
+        self.subject = subject
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{subject}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 def _one_line(text: str) -> str:
     """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -237,3 +247,23 @@ class LogError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"log {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class DatasetError(FusionError):
+    """A public data set that is not laid out as it should be."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class ForeignLogError(FusionError):
+    """Somebody else's recording that cannot be imported as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))

@@ -1,7 +1,7 @@
 """`fusion-rt simulate`: a drive through a simulated city, made as fast as the machine can."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -90,7 +90,7 @@ def _make(
     return digest.hex()
 
 
-def _writer(output: Path, rig: Rig) -> "DatasetWriter | LogDatasetWriter":
+def _writer(output: Path, rig: Rig) -> "AbstractContextManager[DatasetWriter | LogDatasetWriter]":
     from fusion_rt.sim.dataset import DatasetWriter
     from fusion_rt.sim.log_dataset import LogDatasetWriter
 

@@ -22,7 +22,7 @@ from foxglove_schemas_protobuf.Vector3_pb2 import Vector3
 from google.protobuf.duration_pb2 import Duration
 
 from fusion_rt.calibration_file import BASE
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import CameraModel, Pinhole, RigidTransform
 from fusion_rt.logs.foxglove import timestamp
 from fusion_rt.messages import Detections
 
@@ -56,14 +56,14 @@ def transforms(base_from: Mapping[str, RigidTransform], stamp_ns: int) -> FrameT
     )
 
 
-def camera_calibration(camera: Pinhole, frame: str, stamp_ns: int) -> CameraCalibration:
+def camera_calibration(camera: CameraModel, frame: str, stamp_ns: int) -> CameraCalibration:
     fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
     return CameraCalibration(
         timestamp=timestamp(stamp_ns),
         frame_id=frame,
         width=camera.width,
         height=camera.height,
-        distortion_model="plumb_bob",
+        distortion_model="plumb_bob" if isinstance(camera, Pinhole) else "kannala_brandt",
         D=camera.distortion,
         K=[fx, 0, cx, 0, fy, cy, 0, 0, 1],
         P=[fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0],

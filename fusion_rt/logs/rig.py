@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import CameraModel, RigidTransform
 from fusion_rt.rig import Rig
 from fusion_rt.sensors import default_frame
 
@@ -23,7 +23,7 @@ class LoggedRig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     frames: Mapping[str, str]
     """Frame of reference by topic, where it is not KIND_NAME."""
     base_from: Mapping[str, RigidTransform]
-    cameras: Mapping[str, Pinhole]
+    cameras: Mapping[str, CameraModel]
 
     def frame_of(self, topic: str) -> str:
         return self.frames.get(topic) or default_frame(topic)
