@@ -72,9 +72,7 @@ class RosFrames:
         if not placed and not self._cameras:
             return None
         method = f"TF and CameraInfo of a bag, base is its {base}"
-        return Mounting(
-            method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out)
-        )
+        return Mounting(method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out))
 
     def _known(self) -> set[str]:
         return set(self._links) | {parent for parent, _ in self._links.values()}
@@ -83,7 +81,7 @@ class RosFrames:
         """Where a frame sits in base, or why nobody knows."""
         if base is None:
             return f"no frame of the bag is called {' or '.join(BASE_FRAMES)}; name it by --base"
-        up_from_base = {name: transform for name, transform in self._upwards(base)}
+        up_from_base = dict(self._upwards(base))
         for name, name_from_frame in self._upwards(frame):
             if name in up_from_base:
                 return up_from_base[name].inverse() @ name_from_frame
@@ -152,5 +150,5 @@ def _positive(focal_px: Any) -> float:
 
 
 def _field(info: Any, name: str) -> Mapping[int, Any]:
-    found: Mapping[int, Any] = getattr(info, name, None)
-    return getattr(info, name.upper()) if found is None else found
+    values: Mapping[int, Any] = getattr(info, name if hasattr(info, name) else name.upper())
+    return values
