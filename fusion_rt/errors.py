@@ -128,6 +128,16 @@ class DemoError(FusionError):
         super().__init__(f"demo: {problem}; the end of its log:\n{log}")
 
 
+class CalibrationError(FusionError):
+    """Measurements from which no calibration can be had that deserves trust."""
+
+    def __init__(self, subject: str, problem: str, way_out: str = "") -> None:
+        self.subject = subject
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{subject}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 def _one_line(text: str) -> str:
     """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

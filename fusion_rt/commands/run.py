@@ -48,6 +48,9 @@ def run_command(
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop by itself after so long.")
     ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="Folder to keep the latency ledger in, for `report`.")
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a rig until Ctrl-C, restarting whatever dies. Watch it with `fusion-rt top`."""
@@ -56,7 +59,7 @@ def run_command(
     stop = StopRequest()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     loaded = load_rig(find_rig(rig))
-    with _session_of(loaded, run_dir or default_run_dir(loaded.name)) as session:
+    with _session_of(loaded, run_dir or default_run_dir(loaded.name), rows) as session:
         clock = session.clock()
         end_ns = None if seconds is None else clock.now_ns() + int(seconds * NS_PER_S)
         _supervise(loaded, session, clock, stop, end_ns)
@@ -71,7 +74,7 @@ def _supervise(
     Supervisor(rig, session, clock, Notifier()).run(should_stop)
 
 
-def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
+def _session_of(rig: Rig, run_dir: Path, rows: Path | None) -> AbstractContextManager[Session]:
     remote = rig.remote
     return start_session(
         run_dir,
@@ -80,4 +83,6 @@ def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
         calibration=str(rig.calibration.source.resolve()),
+        latency=msgspec.to_builtins(rig.latency),
+        rows=str(rows.resolve()) if rows else None,
     )
