@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import CameraModel, RigidTransform
 from fusion_rt.imports.ros_audio import SoundFormat
 from fusion_rt.messages import Message
 
@@ -55,7 +55,7 @@ class Mounting(msgspec.Struct, frozen=True, kw_only=True):
     """Where the numbers come from, for the file's provenance."""
     base_from: Mapping[str, RigidTransform] = {}
     """By our frame, KIND_NAME."""
-    cameras: Mapping[str, Pinhole] = {}
+    cameras: Mapping[str, CameraModel] = {}
     left_out: tuple[str, ...] = ()
     """What the recording says of its sensors and our file does not, one sentence each."""
 
