@@ -239,6 +239,16 @@ class SimulationError(FusionError):
         super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
 
 
+class LogError(FusionError):
+    """A log that cannot be written, read or replayed as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"log {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 class DatasetError(FusionError):
     """A public data set that is not laid out as it should be."""
 
