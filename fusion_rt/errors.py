@@ -287,3 +287,13 @@ class ForeignLogError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class FleetError(FusionError):
+    """Many replays that cannot be started, or whose results cannot be kept, as asked."""
+
+    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
