@@ -1,7 +1,7 @@
 """Reads the recorded bytes of ROS 2 bags, sqlite3 and MCAP: what packets and imports start from."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -45,7 +45,7 @@ class Stored(NamedTuple):
 class Storage(Protocol):
     """One file of a bag."""
 
-    topics: Mapping[str, StoredTopic]
+    topics: dict[str, StoredTopic]
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in the order in which they were received."""
