@@ -33,7 +33,7 @@ class KittiCalibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def camera_from_lidar(self, camera: int) -> RigidTransform:
         """To the rectified optical frame of one camera."""
         k, shift = self.projections[camera][:, :3], self.projections[camera][:, 3]
-        offset_m = np.linalg.solve(k, shift)
+        offset_m = np.asarray(np.linalg.solve(k, shift), np.float64)
         return RigidTransform(np.eye(3), offset_m) @ self.rectified_from_lidar
 
     def pinhole(self, camera: int, width: int, height: int) -> Pinhole:

@@ -163,7 +163,7 @@ def _recording(
 def read_infos(path: Path) -> list[Recording]:
     """What MMDetection3D's list holds, in the order of time; raises DatasetError."""
     try:
-        # Velocities nobody knows are written as NaN, which is no JSON: Python reads it all the same.
+        # Unknown velocities are written as NaN, which is no JSON: Python reads it all the same.
         infos = msgspec.convert(json.loads(path.read_bytes()), _Infos)
     except OSError as error:
         raise DatasetError(str(path), f"expected a list; {error.strerror}") from error

@@ -1,7 +1,7 @@
 """Opens the bags of ROS 1 and ROS 2, files and folders, as one kind of thing.
 
-The storage files of a ROS 2 bag are opened one by one: given the folder, rosbags 0.11 matches topics
-by their QoS and silently finds no messages in bags whose metadata writes it differently.
+The storage files of a ROS 2 bag are opened one by one: given the folder, rosbags 0.11 matches
+topics by their QoS and silently finds no messages in bags whose metadata writes it differently.
 """
 
 import struct
@@ -177,7 +177,7 @@ class _Ros2Bag:
 
 @contextmanager
 def _open_ros1(path: Path) -> Iterator[Bag]:
-    with from_extra("ros"):
+    with from_extra("import"):
         from rosbags.rosbag1 import Reader, ReaderError
     damages = (ReaderError, *_DAMAGES)
     try:
@@ -194,9 +194,7 @@ def _open_ros1(path: Path) -> Iterator[Bag]:
 class _Ros1Bag:
     format = "ROS 1 bag"
 
-    def __init__(
-        self, path: Path, reader: "Reader", damages: tuple[type[Exception], ...]
-    ) -> None:
+    def __init__(self, path: Path, reader: "Reader", damages: tuple[type[Exception], ...]) -> None:
         self._path = path
         self._reader = reader
         self._damages = damages
@@ -234,7 +232,7 @@ class _Ros1Bag:
 
 def ros2_types(definitions: dict[str, str]) -> "Typestore":
     """The types of a current ROS 2, audio_common's, and those a bag defines itself."""
-    with from_extra("ros"):
+    with from_extra("import"):
         from rosbags.typesys import Stores, get_typestore
     store = get_typestore(Stores.LATEST)
     for kind, text in (_AUDIO_COMMON | definitions).items():
@@ -244,7 +242,7 @@ def ros2_types(definitions: dict[str, str]) -> "Typestore":
 
 
 def _empty_store() -> "Typestore":
-    with from_extra("ros"):
+    with from_extra("import"):
         from rosbags.typesys import Stores, get_typestore
     return get_typestore(Stores.EMPTY)
 

@@ -1,7 +1,7 @@
 """Reads the recorded bytes of ROS 2 bags, sqlite3 and MCAP: what packets and imports start from."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -45,7 +45,7 @@ class Stored(NamedTuple):
 class Storage(Protocol):
     """One file of a bag."""
 
-    topics: Mapping[str, StoredTopic]
+    topics: dict[str, StoredTopic]
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in the order in which they were received."""
@@ -89,9 +89,7 @@ class _SqliteStorage:
         self._ids: dict[str, int] = {}
         self.topics: dict[str, StoredTopic] = {}
         rows = database.execute(f"SELECT id, name, type, {encoding} FROM topics ORDER BY id")
-        counts = dict(
-            database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id")
-        )
+        counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         for identity, name, kind, encoding in rows:
             self._ids[name] = identity
             self.topics[name] = StoredTopic(
@@ -165,4 +163,3 @@ class _McapStorage:
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         for _, channel, message in self._reader.iter_messages(topics=topics):
             yield Stored(channel.topic, message.log_time, message.data)
-
