@@ -12,8 +12,9 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo", "run", "simulate", "import", "check", "calibrate", "top", "doctor", "build",
+    "demo", "run", "simulate", "info", "recover", "check", "calibrate", "top", "doctor", "build",
     "tune-sync", "keys",
+    "import",,
 )  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2

@@ -215,6 +215,16 @@ class EngineBuildError(FusionError):
         super().__init__(f"build {model}: {problem}; {way_out}")
 
 
+class ModelError(FusionError):
+    """A model asked for what it cannot do."""
+
+    def __init__(self, model: str, problem: str, way_out: str = "") -> None:
+        self.model = model
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"model {model}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 class DeviceMemoryError(FusionError):
     """A GPU without room for a buffer."""
 
@@ -237,6 +247,16 @@ class SimulationError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class FaultError(FusionError):
+    """A fault that cannot be done to anything."""
+
+    def __init__(self, fault: str, problem: str, way_out: str = "") -> None:
+        self.fault = fault
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'fault "{fault}": {problem}' + (f"; {way_out}" if way_out else ""))
 
 
 class LogError(FusionError):

@@ -48,6 +48,9 @@ class Session(msgspec.Struct, frozen=True):
     """The rig's section of that name (`fusion_rt.latency.budgets.LatencyOptions`)."""
     rows: str | None = None
     """Folder for the ledger's rows, where they are kept."""
+    faults: tuple[str, ...] = ()
+    """To be done on purpose (`fusion_rt.faults`)."""
+    fault_seed: int = 0
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None
@@ -86,6 +89,8 @@ def start_session(
     calibration: str | None = None,
     latency: dict[str, Any] | None = None,
     rows: str | None = None,
+    faults: tuple[str, ...] = (),
+    fault_seed: int = 0,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
@@ -99,6 +104,8 @@ def start_session(
         sensors=sensors or {},
         latency=latency or {},
         rows=rows,
+        faults=faults,
+        fault_seed=fault_seed,
         listen=listen or {},
         keys=keys,
     )
