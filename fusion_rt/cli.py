@@ -14,7 +14,7 @@ from fusion_rt.errors import FusionError
 COMMANDS = (
     "demo", "run", "simulate", "info", "recover", "check", "calibrate", "top", "doctor", "build",
     "tune-sync", "keys",
-    "import",,
+    "import", "export",
 )  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
