@@ -139,7 +139,7 @@ def load_rig(source: Path) -> Rig:
     file = read_yaml(source)
     problems = Problems(file)
     written = checked(file.tree, RigFile, (), problems)
-    sensors = sensors_from_tree(file.tree.get("sensors"), problems)
+    sensors = sensors_from_tree(file.tree.get("sensors"), source.parent, problems)
     remote = None
     if written is not None and written.remote is not None:
         remote = remote_from_file(written.remote, source.parent, problems)
