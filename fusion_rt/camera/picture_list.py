@@ -102,7 +102,8 @@ def _date_ns(day: str, time: str, fraction: str | None) -> int | None:
         whole = datetime.fromisoformat(f"{day}T{time}").replace(tzinfo=timezone.utc)
     except ValueError:
         return None
-    return round(whole.timestamp()) * NS_PER_S + int((fraction or "0").ljust(9, "0"))
+    time_ns = round(whole.timestamp()) * NS_PER_S + int((fraction or "0").ljust(9, "0"))
+    return time_ns if 0 <= time_ns <= _LARGEST_NS else None
 
 
 def _number_ns(text: str) -> int | None:

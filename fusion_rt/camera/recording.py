@@ -60,6 +60,9 @@ def _check_size(options: CameraRecording, file: "VideoFile") -> None:
     ):
         if wanted not in (None, found):
             raise DriverError("file", f"expected {name} {wanted}, got {found} in {options.path}")
+        if options.encoding == "nv12" and found % 2:
+            problem = f"expected even sizes to make nv12 of, got {name} {found} in {options.path}"
+            raise DriverError("file", problem, "encoding: bgr8")
 
 
 def frames(options: CameraRecording, port: DriverPort) -> Generator[CameraFrame | None, None, None]:

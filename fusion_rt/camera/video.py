@@ -4,7 +4,6 @@ A picture that cannot be decoded whole takes those along that are predicted from
 out too, until one stands for itself again.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -38,8 +37,7 @@ DECODER_OPTIONS = {
 }
 _FORMATS = {"bgr8": "bgr24", "rgb8": "rgb24", "mono8": "gray", "nv12": "nv12"}
 _LONGEST_WITHOUT_KEY_NS = 2 * NS_PER_S  # some encoders refresh bit by bit and send no key pictures
-
-log = logging.getLogger(__name__)
+_ABSURD_S = 1e9
 
 
 class VideoDecoder:
@@ -54,26 +52,41 @@ class VideoDecoder:
         self._encoding = encoding
         self._counters = counters
         self._reformatter = VideoReformatter()
-        self._damaged_s: float | None = None
+        self._damaged_ns: int | None = None
 
     def pictures(self, packet: "Packet | None") -> Iterator["VideoFrame"]:
-        """Whole ones; None as packet: those the decoder still held back."""
+        """Whole ones; None as packet: those the decoder still held back, which ends it."""
+        if packet is not None and not packet.size:  # to FFmpeg this would be the end
+            self._counters[DAMAGED] += 1
+            return
         try:
             decoded = self._context.decode(packet)
         except (av.FFmpegError, MemoryError, ValueError):
             self._counters[DAMAGED] += 1
-            self._damaged_s = _time_s(packet)
+            self._damaged_ns = _packet_time_ns(packet)
             return
         for frame in decoded:
             if frame.is_corrupt:
                 self._counters[DAMAGED] += 1
-                self._damaged_s = frame.time or 0.0
+                self._damaged_ns = time_ns(frame) or 0
             elif self._is_sound(frame):
                 yield frame
 
-    def pixels(self, frame: "VideoFrame") -> Pixels:
-        """As messages have them: (H, W, 3), (H, W), or (H * 3 / 2, W) for nv12; a view."""
+    def pixels(self, frame: "VideoFrame") -> Pixels | None:
+        """As messages have them: (H, W, 3), (H, W), or (H * 3 / 2, W) for nv12; a view.
+
+        None where damage has made something of it that cannot be converted.
+        """
+        try:
+            return self._converted(frame)
+        except (av.FFmpegError, ValueError, MemoryError):
+            self._counters[DAMAGED] += 1
+            return None
+
+    def _converted(self, frame: "VideoFrame") -> Pixels:
         form = _FORMATS[self._encoding]
+        if self._encoding == "nv12" and (frame.width % 2 or frame.height % 2):
+            raise ValueError("nv12 has no odd sizes")
         if self._encoding == "nv12":  # as the consumers of messages read it, whatever the camera's
             made = self._reformatter.reformat(
                 frame,
@@ -88,18 +101,23 @@ class VideoDecoder:
         return _rows(made, 0, 3).reshape(made.height, made.width, 3)
 
     def _is_sound(self, frame: "VideoFrame") -> bool:
-        if self._damaged_s is None:
+        if self._damaged_ns is None:
             return True
-        waited_s = (frame.time or 0.0) - self._damaged_s
-        if frame.key_frame or not 0 <= waited_s * NS_PER_S <= _LONGEST_WITHOUT_KEY_NS:
-            self._damaged_s = None
+        waited_ns = (time_ns(frame) or 0) - self._damaged_ns
+        if frame.key_frame or not 0 <= waited_ns <= _LONGEST_WITHOUT_KEY_NS:
+            self._damaged_ns = None
             return True
         self._counters[UNREFERENCED] += 1
         return False
 
 
 def own_decoder(stream: "VideoStream") -> "VideoCodecContext":
-    """A decoder for the stream's packets that outlives its container."""
+    """A decoder for the stream's packets that outlives its container.
+
+    Raises ValueError where FFmpeg has none.
+    """
+    if stream.codec_context is None:
+        raise ValueError("it is in a format that FFmpeg does not decode")
     context = decoder_named(stream.codec_context.name)
     context.extradata = stream.codec_context.extradata
     return context
@@ -110,10 +128,17 @@ def decoder_named(codec: str) -> "VideoCodecContext":
     return cast("VideoCodecContext", av.CodecContext.create(codec, "r"))
 
 
-def _time_s(packet: "Packet | None") -> float:
-    if packet is None or packet.pts is None or packet.time_base is None:
-        return 0.0
-    return float(packet.pts * packet.time_base)
+def time_ns(frame: "VideoFrame") -> int | None:
+    """When the picture is to be shown, as its stream counts; None where it does not say."""
+    if frame.time is None or not abs(frame.time) < _ABSURD_S:  # a damaged file may say NaN
+        return None
+    return round(frame.time * NS_PER_S)
+
+
+def _packet_time_ns(packet: "Packet | None") -> int:
+    if packet is None or packet.pts is None or not packet.time_base:
+        return 0
+    return round(packet.pts * packet.time_base * NS_PER_S)
 
 
 def _rows(frame: "VideoFrame", plane: int, pixel_bytes: int) -> Pixels:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fusion_rt.camera.frames import DAMAGED, Pixels
-from fusion_rt.camera.video import DECODER_OPTIONS, VideoDecoder, VideoEncoding
+from fusion_rt.camera.video import DECODER_OPTIONS, VideoDecoder, VideoEncoding, time_ns
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.drivers.port import from_extra
 from fusion_rt.errors import RecordingError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Packet = AnyPacket[Any]
 
-_USUAL_RATE_HZ = 30
+_USUAL_RATE_HZ, _LEAST_RATE_HZ = 30, 0.1
 
 
 class VideoFile:
@@ -32,30 +32,32 @@ class VideoFile:
         except (av.FFmpegError, ValueError, MemoryError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             raise RecordingError(path, f"expected a video file, got: {problem}") from error
-        if not self._container.streams.video:
+        decoded = [one for one in self._container.streams.video if one.codec_context is not None]
+        if not decoded:
             self._container.close()
-            raise RecordingError(path, "expected video in it, found none")
-        self._stream = self._container.streams.video[0]
+            raise RecordingError(path, "expected video that can be decoded in it, found none")
+        self._stream = decoded[0]
         self._decoder = VideoDecoder(self._stream.codec_context, encoding, counters)
         self._counters = counters
         self.size = (self._stream.width, self._stream.height)
         rate_hz = float(self._stream.guessed_rate or self._stream.average_rate or _USUAL_RATE_HZ)
-        self.step_ns = round(NS_PER_S / rate_hz)
+        self.step_ns = round(NS_PER_S / max(rate_hz, _LEAST_RATE_HZ))
         """The usual time from one picture to the next."""
 
     def pictures(self) -> Iterator[tuple[int | None, tuple[int, int], Pixels]]:
         """Time in the file, size, and pixels as messages have them; the time may be missing."""
         for packet in self._packets():
             for frame in self._decoder.pictures(packet):
-                time_ns = None if frame.time is None else round(frame.time * NS_PER_S)
-                yield time_ns, (frame.width, frame.height), self._decoder.pixels(frame)
+                if (pixels := self._decoder.pixels(frame)) is not None:
+                    yield time_ns(frame), (frame.width, frame.height), pixels
 
     def close(self) -> None:
         self._container.close()
 
-    def _packets(self) -> Iterator["Packet"]:
-        """Up to the end, or to where nothing can be read any more."""
+    def _packets(self) -> Iterator["Packet | None"]:
+        """Up to the end, or to where nothing can be read any more; at last None."""
         try:
-            yield from self._container.demux(self._stream)
+            yield from (one for one in self._container.demux(self._stream) if one.size)
+            yield None
         except (av.FFmpegError, ValueError, MemoryError):
             self._counters[DAMAGED] += 1

@@ -159,8 +159,9 @@ class _Player:
             decoder = VideoDecoder(decoder_named(codec), encoding, self._port.counters)
             self._decoders[codec] = decoder
         for frame in decoder.pictures(av.Packet(data)):
-            size = (frame.width, frame.height)
-            yield from self._maker.from_pixels(decoder.pixels(frame), encoding, size, instant)
+            if (pixels := decoder.pixels(frame)) is not None:
+                size = (frame.width, frame.height)
+                yield from self._maker.from_pixels(pixels, encoding, size, instant)
 
 
 DRIVERS = {"camera": Driver(ImagesOptions, open_camera)}

@@ -10,7 +10,7 @@ import numpy as np
 from fusion_rt.camera.frames import SUPERSEDED, FrameMaker, Instant
 from fusion_rt.camera.network import Arrived, Connected, NetworkCamera, connected
 from fusion_rt.camera.options import LiveCameraOptions
-from fusion_rt.camera.video import VideoDecoder, VideoEncoding
+from fusion_rt.camera.video import VideoDecoder, VideoEncoding, time_ns
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.device_clock import DeviceClock
 from fusion_rt.drivers.port import Driver, DriverPort, Messages
@@ -80,24 +80,25 @@ class _Stream:
 
     def frames(self, arrived: Arrived, maker: FrameMaker) -> Iterator[CameraFrame | None]:
         packet, recv_ns = arrived.packet, arrived.recv_ns
-        if packet.pts is not None:
+        if packet.pts is not None and packet.time_base:
             sent_ns = round(packet.pts * packet.time_base * NS_PER_S)
-            self._clock.observe(np.array([sent_ns]), np.array([recv_ns]))
+            self._clock.observe(np.array([sent_ns % _NEVER_NS]), np.array([recv_ns]))
         for picture in self._decoder.pictures(packet):
             if arrived.is_late:
                 self._counters[SUPERSEDED] += 1
                 yield None
                 continue
-            pixels = self._decoder.pixels(picture)
+            if (pixels := self._decoder.pixels(picture)) is None:
+                continue
             size = (picture.width, picture.height)
-            instant = self._instant(picture.time, recv_ns)
+            instant = self._instant(time_ns(picture), recv_ns)
             yield from maker.from_pixels(pixels, self._options.encoding, size, instant)
 
-    def _instant(self, sent_s: float | None, recv_ns: int) -> Instant:
+    def _instant(self, sent_ns: int | None, recv_ns: int) -> Instant:
         """A camera stamps when a picture is complete: half an exposure before is its middle."""
         stamp_ns = recv_ns
-        if sent_s is not None:
-            stamp_ns = self._clock.rig_ns(round(sent_s * NS_PER_S), recv_ns)
+        if sent_ns is not None:
+            stamp_ns = self._clock.rig_ns(sent_ns, recv_ns)
         exposure_ns = self._options.exposure_ns()
         return Instant(stamp_ns - self._options.latency_ns() - exposure_ns // 2, exposure_ns)
 

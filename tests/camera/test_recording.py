@@ -158,6 +158,14 @@ def test_a_rig_that_says_otherwise_than_the_file_is_an_error_at_start(
         open_camera(options(tmp_path), here)
 
 
+def test_odd_sizes_cannot_be_nv12(here: DriverPort, tmp_path: Path) -> None:
+    odd = write_video(tmp_path / "odd.mkv", size=(101, 75), codec="ffv1")
+    with pytest.raises(DriverError, match="expected even sizes to make nv12 of, got width 101 in"):
+        open_camera(options(odd, encoding="nv12"), here)
+    (frame,) = play(odd, here, 1)
+    assert (frame.width, frame.height) == (101, 75)
+
+
 def test_without_pyav_the_rig_is_refused_with_the_way_out(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

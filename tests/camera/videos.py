@@ -16,18 +16,16 @@ def write_video(
     rate_hz: int = 20,
     key_every: int = 5,
     container_format: str | None = None,
+    codec: str = "libx264",
 ) -> Path:
-    """H.264; picture n is `picture(seed=4 * n)`."""
+    """Picture n is `picture(seed=4 * n)`."""
     with av.open(str(path), "w", format=container_format) as container:
-        stream = container.add_stream("libx264", rate=rate_hz)
+        stream = container.add_stream(codec, rate=rate_hz)
         stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.options = {
-            "g": str(key_every),
-            "preset": "ultrafast",
-            "tune": "zerolatency",
-            "qp": "10",
-        }
+        stream.pix_fmt = "yuv420p" if codec == "libx264" else "bgr0"
+        stream.options = {"g": str(key_every)}
+        if codec == "libx264":
+            stream.options |= {"preset": "ultrafast", "tune": "zerolatency", "qp": "10"}
         for n in range(frames):
             image = av.VideoFrame.from_ndarray(picture(*size, seed=4 * n), "bgr24")
             for packet in stream.encode(image):
