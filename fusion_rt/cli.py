@@ -17,25 +17,20 @@ COMMANDS = (
     "record",
     "info",
     "recover",
+    "import",
     "export",
     "report",
     "bench",
     "simulate",
     "check",
     "calibrate",
+    "devices",
     "top",
     "doctor",
     "build",
     "tune-sync",
     "keys",
-    "import-",
 )
-=======
-    "demo", "run", "record", "info", "recover", "simulate", "check", "calibrate", "top", "doctor",
-    "build", "tune-sync", "keys",
-    "import", "export",
-)  # fmt: skip
->>>>>>> imports
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
 """What was asked for cannot be done as asked: wrong rig, no such run directory, wrong usage."""
