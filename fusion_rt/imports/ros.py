@@ -1,20 +1,18 @@
 """Imports ROS bags: images, point clouds, fixes and sound; TF and CameraInfo as calibration."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from fusion_rt.drivers.port import from_extra
 from fusion_rt.errors import ForeignLogError
 from fusion_rt.imports.ros_audio import SoundFormat, chunk_from_bytes, format_from_info
 from fusion_rt.imports.ros_cloud import intensity_scale, sweep_from_cloud
 from fusion_rt.imports.ros_frames import RosFrames
 from fusion_rt.imports.ros_gps import fix_from_navsat
-from fusion_rt.imports.source import ForeignTopic, Imported, Mounting
+from fusion_rt.imports.ros_image import frame_from_compressed, frame_from_image
+from fusion_rt.imports.source import ForeignTopic, Imported, ImportOptions, Mounting
 from fusion_rt.imports.topic_map import check_names, topic_for
 from fusion_rt.messages import Message
 from fusion_rt.ros.bag import Bag, BagTopic, open_bag
@@ -37,28 +35,13 @@ _CALIBRATION = (_TF, "tf/msg/tfMessage", _CAMERA_INFO, _AUDIO_INFO)
 _ENCODINGS = ("cdr", "ros1")
 
 
-class RosOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bag does not say of itself."""
-
-    topics: Mapping[str, str] = {}
-    """Ours by foreign; when not empty, nothing else is imported."""
-    base_frame: str | None = None
-    """The vehicle's frame in TF; None: the usual names."""
-    intensity_max: float | None = None
-    """What the clouds' intensities are divided by; None: found from each topic's first cloud."""
-    sound: SoundFormat | None = None
-    """Of topics of sound that no AudioInfo describes."""
-
-
 @contextmanager
-def open_ros(path: Path, options: RosOptions) -> Iterator["RosSource"]:
+def open_ros(path: Path, options: ImportOptions) -> Iterator["RosSource"]:
     """A bag of ROS 1 or 2; raises ForeignLogError."""
-    with from_extra("ros"):
-        import cv2  # noqa: F401  (pictures need it)
     try:
         with open_bag(path) as bag:
             yield RosSource(path, bag, options)
-    except (StorageError, OSError) as error:
+    except StorageError as error:
         raise ForeignLogError(*_place_and_problem(path, error)) from error
 
 
@@ -70,7 +53,7 @@ def _place_and_problem(path: Path, error: Exception) -> tuple[str, str]:
 class RosSource:
     """A bag, topic by topic ours."""
 
-    def __init__(self, path: Path, bag: Bag, options: RosOptions) -> None:
+    def __init__(self, path: Path, bag: Bag, options: ImportOptions) -> None:
         self.format = bag.format
         self.counters: Counter[str] = Counter()
         self._bag = bag
@@ -82,19 +65,16 @@ class RosSource:
         check_names(str(path), options.topics, bag.topics)
         self.topics = _mapped(bag, options)
         self._ours = {topic.name: topic.ours for topic in self.topics if topic.ours}
+        self._survey()
 
     def messages(self) -> Iterator[Imported]:
-        read = [topic.name for topic in self._bag.topics.values() if self._is_read(topic)]
-        for stored in self._bag.messages(read):
-            kind = self._bag.topics[stored.topic].type
+        for stored in self._bag.messages(list(self._ours)):
             try:
-                message = self._message(kind, stored)
+                message = self._message(stored)
+                problem = message.problem()
             except (ValueError, OverflowError) as error:
-                self.counters[f"{stored.topic}: {error}"] += 1
-                continue
-            if message is None:
-                continue
-            if (problem := message.problem()) is not None:
+                problem = str(error)
+            if problem is not None:
                 self.counters[f"{stored.topic}: {problem}"] += 1
                 continue
             yield Imported(self._ours[stored.topic], message, stored.recv_ns)
@@ -102,21 +82,40 @@ class RosSource:
     def mounting(self) -> Mounting | None:
         return self._frames.mounting()
 
-    def _is_read(self, topic: BagTopic) -> bool:
-        is_known = topic.name in self._ours or topic.type in _CALIBRATION
-        return is_known and topic.encoding in _ENCODINGS
+    def _survey(self) -> None:
+        """What the bag says of its sensors anywhere, and the frame each topic starts with."""
+        told = [
+            topic.name
+            for topic in self._bag.topics.values()
+            if topic.type in _CALIBRATION and topic.encoding in _ENCODINGS
+        ]
+        for stored in self._bag.messages(told):
+            kind = self._bag.topics[stored.topic].type
+            with self._counting(stored.topic):
+                self._learn(kind, stored.topic, self._bag.decoded(stored.topic, stored.data))
+        for name, ours in self._ours.items():
+            for stored in self._bag.messages([name]):
+                with self._counting(None):  # it is counted when its turn comes
+                    foreign = self._bag.decoded(name, stored.data)
+                    if hasattr(foreign, "header"):
+                        self._frames.see(ours, foreign.header)
+                break
 
-    def _message(self, kind: str, stored: Stored) -> Message | None:
-        """None of those that only describe sensors."""
+    @contextmanager
+    def _counting(self, topic: str | None) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, OverflowError) as error:
+            if topic is not None:
+                self.counters[f"{topic}: {error}"] += 1
+
+    def _message(self, stored: Stored) -> Message:
         foreign = self._bag.decoded(stored.topic, stored.data)
-        if kind in _CALIBRATION:
-            self._learn(kind, stored.topic, foreign)
-            return None
-        ours = self._ours[stored.topic]
+        kind = self._bag.topics[stored.topic].type
         if kind.startswith("audio_common_msgs"):
             return self._chunk(stored, foreign)
-        self._frames.see(ours, foreign.header)
-        return _CONVERTERS[kind](self, ours, foreign, _stamp_ns(foreign.header, stored.recv_ns))
+        stamp_ns = _stamp_ns(foreign.header, stored.recv_ns)
+        return _CONVERTERS[kind](self, self._ours[stored.topic], foreign, stamp_ns)
 
     def _learn(self, kind: str, topic: str, foreign: Any) -> None:
         if kind == _CAMERA_INFO:
@@ -132,8 +131,6 @@ class RosSource:
             raise ValueError("sound of an unknown format (no AudioInfo; give --audio)")
         is_stamped = hasattr(foreign, "header")
         stamp_ns = _stamp_ns(foreign.header, stored.recv_ns) if is_stamped else None
-        if is_stamped:
-            self._frames.see(self._ours[stored.topic], foreign.header)
         data = foreign.audio.data if is_stamped else foreign.data
         first = self._first_samples[stored.topic]
         chunk = chunk_from_bytes(data, stamp_ns, stored.recv_ns, first, sound)
@@ -141,13 +138,9 @@ class RosSource:
         return chunk
 
     def _image(self, _: str, foreign: Any, stamp_ns: int) -> Message:
-        from fusion_rt.imports.ros_image import frame_from_image
-
         return frame_from_image(foreign, stamp_ns)
 
     def _compressed(self, _: str, foreign: Any, stamp_ns: int) -> Message:
-        from fusion_rt.imports.ros_image import frame_from_compressed
-
         return frame_from_compressed(foreign, stamp_ns)
 
     def _cloud(self, ours: str, foreign: Any, stamp_ns: int) -> Message:
@@ -171,7 +164,7 @@ _CONVERTERS: dict[str, Callable[[RosSource, str, Any, int], Message]] = {
 }
 
 
-def _mapped(bag: Bag, options: RosOptions) -> tuple[ForeignTopic, ...]:
+def _mapped(bag: Bag, options: ImportOptions) -> tuple[ForeignTopic, ...]:
     taken = set(options.topics.values())
     mapped = []
     for topic in bag.topics.values():
@@ -192,7 +185,7 @@ def _mapped(bag: Bag, options: RosOptions) -> tuple[ForeignTopic, ...]:
     return tuple(mapped)
 
 
-def _obstacle(topic: BagTopic, options: RosOptions) -> str:
+def _obstacle(topic: BagTopic, options: ImportOptions) -> str:
     """Why a topic is not imported; empty when it is."""
     if topic.encoding not in _ENCODINGS:
         return f"serialized as {topic.encoding}, expected {' or '.join(_ENCODINGS)}"

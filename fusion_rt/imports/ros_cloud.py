@@ -20,9 +20,7 @@ _LONGEST_TURN_S = 1.0
 _FULL_SCALE = {"i1": 127.0, "u1": 255.0, "i2": 32767.0, "u2": 65535.0}
 
 
-def sweep_from_cloud(
-    cloud: Any, stamp_ns: int, intensity_max: float
-) -> tuple[LidarSweep, str]:
+def sweep_from_cloud(cloud: Any, stamp_ns: int, intensity_max: float) -> tuple[LidarSweep, str]:
     """From sensor_msgs/PointCloud2, and what had to be left out of it, empty when nothing was.
 
     Points without a return (not finite, or at the origin) are dropped. Where the points have times,

@@ -4,16 +4,19 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import CameraModel, Fisheye, Pinhole, RigidTransform
 from fusion_rt.imports.source import Mounting
-from fusion_rt.imports.topic_map import frame_of
+from fusion_rt.sensors import default_frame
 
 BASE_FRAMES = ("base", "base_link", "base_footprint")
 """What the vehicle's frame is usually called; the first one found is taken."""
 _SAME = 1e-6
-_FIVE_COEFFICIENTS = ("plumb_bob", "rational_polynomial", "")
+_PINHOLE = ("plumb_bob", "rational_polynomial", "")
+"""The second with its last three coefficients at 0."""
+_FISHEYE = ("equidistant", "fisheye")
 
 
 class RosFrames:
@@ -23,7 +26,7 @@ class RosFrames:
         self._base = base
         self._links: dict[str, tuple[str, RigidTransform]] = {}
         self._moving: set[str] = set()
-        self._cameras: dict[str, Pinhole] = {}
+        self._cameras: dict[str, CameraModel] = {}
         self._left_out: list[str] = []
         self.frames: dict[str, str] = {}
         """By our topic, the frame its messages name."""
@@ -47,8 +50,8 @@ class RosFrames:
         if frame in self._cameras:
             return
         try:
-            self._cameras[frame] = _pinhole(info)
-        except ValueError as error:
+            self._cameras[frame] = _camera(info)
+        except (ValueError, msgspec.ValidationError) as error:
             self._tell(f"camera {frame}: {error}")
 
     def see(self, topic: str, header: Any) -> None:
@@ -59,22 +62,20 @@ class RosFrames:
         """None when the bag says nothing of any of its sensors."""
         base = self._base or next((name for name in BASE_FRAMES if name in self._known()), None)
         placed: dict[str, RigidTransform] = {}
-        cameras: dict[str, Pinhole] = {}
+        cameras: dict[str, CameraModel] = {}
         left_out = list(self._left_out)
         for topic, frame in self.frames.items():
             place = self._base_from(base, frame)
             if isinstance(place, str):
                 left_out.append(f"{topic}: {place}")
                 continue
-            placed[frame_of(topic)] = place
+            placed[default_frame(topic)] = place
             if topic.startswith("camera/") and frame in self._cameras:
-                cameras[frame_of(topic)] = self._cameras[frame]
+                cameras[default_frame(topic)] = self._cameras[frame]
         if not placed and not self._cameras:
             return None
         method = f"TF and CameraInfo of a bag, base is its {base}"
-        return Mounting(
-            method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out)
-        )
+        return Mounting(method=method, base_from=placed, cameras=cameras, left_out=tuple(left_out))
 
     def _known(self) -> set[str]:
         return set(self._links) | {parent for parent, _ in self._links.values()}
@@ -83,7 +84,7 @@ class RosFrames:
         """Where a frame sits in base, or why nobody knows."""
         if base is None:
             return f"no frame of the bag is called {' or '.join(BASE_FRAMES)}; name it by --base"
-        up_from_base = {name: transform for name, transform in self._upwards(base)}
+        up_from_base = dict(self._upwards(base))
         for name, name_from_frame in self._upwards(frame):
             if name in up_from_base:
                 return up_from_base[name].inverse() @ name_from_frame
@@ -124,24 +125,25 @@ def _is_same(one: RigidTransform, other: RigidTransform) -> bool:
     return bool(np.abs(one.matrix - other.matrix).max() < _SAME)
 
 
-def _pinhole(info: Any) -> Pinhole:
-    k = _field(info, "k")
+def _camera(info: Any) -> CameraModel:
+    k, model = _field(info, "k"), str(info.distortion_model)
     distortion = [float(value) for value in _field(info, "d")]
-    if info.distortion_model not in _FIVE_COEFFICIENTS or any(distortion[5:]):
-        raise ValueError(
-            f"expected the model plumb_bob with 5 coefficients, got {info.distortion_model} "
-            f"with {len(distortion)}"
-        )
+    fields: dict[str, Any] = {
+        "width": int(info.width),
+        "height": int(info.height),
+        "fx_px": _positive(k[0]),
+        "fy_px": _positive(k[4]),
+        "cx_px": float(k[2]),
+        "cy_px": float(k[5]),
+    }
+    if model in _FISHEYE:
+        k1, k2, k3, k4 = (*distortion, *[0.0] * 4)[:4]
+        return msgspec.convert({**fields, "distortion": (k1, k2, k3, k4)}, Fisheye)
+    if model not in _PINHOLE or any(distortion[5:]):
+        got = f"{model} with {len(distortion)}"
+        raise ValueError(f"expected plumb_bob with 5 coefficients or equidistant, got {got}")
     k1, k2, p1, p2, k3 = (*distortion, *[0.0] * 5)[:5]
-    return Pinhole(
-        width=int(info.width),
-        height=int(info.height),
-        fx_px=_positive(k[0]),
-        fy_px=_positive(k[4]),
-        cx_px=float(k[2]),
-        cy_px=float(k[5]),
-        distortion=(k1, k2, p1, p2, k3),
-    )
+    return msgspec.convert({**fields, "distortion": (k1, k2, p1, p2, k3)}, Pinhole)
 
 
 def _positive(focal_px: Any) -> float:
@@ -152,5 +154,5 @@ def _positive(focal_px: Any) -> float:
 
 
 def _field(info: Any, name: str) -> Mapping[int, Any]:
-    found: Mapping[int, Any] = getattr(info, name, None)
-    return getattr(info, name.upper()) if found is None else found
+    values: Mapping[int, Any] = getattr(info, name if hasattr(info, name) else name.upper())
+    return values

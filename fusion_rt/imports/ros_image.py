@@ -2,12 +2,15 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion_rt.imports.image_file import jpeg_size, picture
+from fusion_rt.drivers.port import from_extra
+from fusion_rt.imports.image_file import frame_from_picture
 from fusion_rt.messages import CameraFrame, PixelEncoding
+
+with from_extra("import"):
+    import cv2
 
 Image = npt.NDArray[np.uint8]
 
@@ -45,19 +48,11 @@ def frame_from_image(image: Any, stamp_ns: int) -> CameraFrame:
 
 
 def frame_from_compressed(image: Any, stamp_ns: int) -> CameraFrame:
-    """From sensor_msgs/CompressedImage: JPEG as it is, PNG and others decoded to bgr8."""
-    data = np.frombuffer(image.data, np.uint8)
-    if (size := jpeg_size(data)) is not None:
-        return CameraFrame(
-            stamp_ns=stamp_ns, encoding="jpeg", width=size[0], height=size[1], image=data
-        )
-    pixels = picture(data)
-    if pixels is None:
-        raise ValueError(f'format "{image.format}"')
-    height, width = pixels.shape[:2]
-    return CameraFrame(
-        stamp_ns=stamp_ns, encoding="bgr8", width=width, height=height, image=pixels
-    )
+    """From sensor_msgs/CompressedImage; raises ValueError for what is no picture."""
+    try:
+        return frame_from_picture(np.frombuffer(image.data, np.uint8), stamp_ns)
+    except ValueError as error:
+        raise ValueError(f'format "{image.format}": {error}') from error
 
 
 def _pixels(image: Any) -> tuple[PixelEncoding, Image]:

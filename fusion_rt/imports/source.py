@@ -6,8 +6,24 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import CameraModel, RigidTransform
+from fusion_rt.imports.ros_audio import SoundFormat
 from fusion_rt.messages import Message
+
+
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recording does not say of itself."""
+
+    topics: Mapping[str, str] = {}
+    """Ours by foreign; when not empty, nothing else is imported."""
+    base_frame: str | None = None
+    """ROS: the vehicle's frame in TF; None: the usual names."""
+    intensity_max: float | None = None
+    """ROS: full scale of the clouds' intensities; None: as each topic's first cloud suggests."""
+    sound: SoundFormat | None = None
+    """ROS: of sound that no AudioInfo describes."""
+    scene: str | None = None
+    """nuScenes: which of several."""
 
 
 class Imported(NamedTuple):
@@ -39,13 +55,13 @@ class Mounting(msgspec.Struct, frozen=True, kw_only=True):
     """Where the numbers come from, for the file's provenance."""
     base_from: Mapping[str, RigidTransform] = {}
     """By our frame, KIND_NAME."""
-    cameras: Mapping[str, Pinhole] = {}
+    cameras: Mapping[str, CameraModel] = {}
     left_out: tuple[str, ...] = ()
     """What the recording says of its sensors and our file does not, one sentence each."""
 
 
 class Source(Protocol):
-    """A foreign recording that was opened: nothing is read twice, messages are made one by one."""
+    """A foreign recording that was opened; messages are made one by one."""
 
     format: str
     """In a word or two, for people: `ROS 1 bag`."""
@@ -61,5 +77,5 @@ class Source(Protocol):
         ...
 
     def mounting(self) -> Mounting | None:
-        """What the recording says of its sensors' places; to be asked after `messages`."""
+        """What the recording says of its sensors' places; None when it says nothing."""
         ...

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from fusion_rt.errors import ForeignLogError, TopicError
 from fusion_rt.topics import TOPIC_NAME, topic_kind
 
-_SAYS_NOTHING = frozenset(
-    "compressed image image_raw image_rect image_color image_rect_color points points_raw cloud "
-    "pointcloud point_cloud points2 fix navsat navsatfix data audio raw stamped sensor sensors".split()
-)
+_SAYS_NOTHING = {
+    *("image", "image_raw", "image_rect", "image_color", "image_rect_color", "compressed"),
+    *("cloud", "pointcloud", "point_cloud", "points", "points_raw", "points2"),
+    *("fix", "navsat", "navsatfix", "audio", "data", "raw", "stamped", "sensor", "sensors"),
+}
 """Parts of usual topic names that tell no two sensors apart."""
 _WHOLE_NAME = re.compile(TOPIC_NAME)
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -52,8 +53,3 @@ def topic_for(foreign: str, kind: str, taken: Mapping[str, str] | set[str]) -> s
     while topic in taken:
         topic, number = f"{kind}/{name}_{number}", number + 1
     return topic
-
-
-def frame_of(topic: str) -> str:
-    """The frame of a sensor's measurements when nobody says otherwise: KIND_NAME."""
-    return topic.replace("/", "_")
