@@ -83,7 +83,7 @@ class _RenderedWorld:
         self._rng = rng = np.random.default_rng([seed, 0x7EA1])
         self._scenario = random_scenario(seed)
         beams, columns, render_width = size.beams, size.columns, size.image_width
-        pinhole = reduced(calibration.cameras[frames.camera], size.image_width)
+        pinhole = reduced(calibration.pinhole(frames.camera), size.image_width)
         self._base_from_camera = calibration.base_from[frames.camera]
         self._base_from_lidar = calibration.base_from[frames.lidar]
         if size.is_varied:
