@@ -36,6 +36,39 @@ M = TypeVar("M", bound=Message)
 Opened = AbstractContextManager[Iterator[M | None]]
 
 
+class Program:
+    """A supervised program that publishes no sensor: its name, its session, its signs of life."""
+
+    def __init__(self, name: str, session: Session, clock: Clock) -> None:
+        self.name = name
+        self.session = session
+        self.clock = clock
+        self.counters: Counter[str] = Counter()
+        self.state: NodeState = "starting"
+        self._progress_ns = clock.now_ns()
+        self._is_asked_to_stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def is_running(self) -> bool:
+        """Asked each time its loop comes round; False once it should come to its end."""
+        self._progress_ns = self.clock.now_ns()
+        self.state = "ready"
+        return not self._is_asked_to_stop
+
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            stamp_ns=self._progress_ns,
+            node=self.name,
+            pid=os.getpid(),
+            state=self.state,
+            counters=dict(self.counters),
+        )
+
+    def _stop(self, *_: object) -> None:
+        self._is_asked_to_stop = True
+
+
 class Node:
     """A sensor node at work."""
 
@@ -107,20 +140,34 @@ def start_node() -> Iterator[Node]:
         _publisher_of(session)(topic, session, clock, topic, _offer(session, topic)) as publisher,
     ):
         node = Node(topic, session, clock, publisher)
-        with _signs_of_life(node, session, clock):
+        with _signs_of_life(topic, node.heartbeat, session, clock):
             yield node
 
 
 @contextlib.contextmanager
-def _signs_of_life(node: Node, session: Session, clock: Clock) -> Iterator[None]:
+def start_program() -> Iterator[Program]:
+    """The program that the command line names; SIGTERM and Ctrl-C end its loop, not its work."""
+    arguments = _parse_arguments()
+    die_with(arguments.parent)
+    name = arguments.topic
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {name}: %(message)s")
+    session = attach_session(arguments.run_dir)
+    program = Program(name, session, session.clock())
+    with _signs_of_life(name, program.heartbeat, session, program.clock):
+        yield program
+
+
+@contextlib.contextmanager
+def _signs_of_life(
+    name: str, heartbeat: Callable[[], Heartbeat], session: Session, clock: Clock
+) -> Iterator[None]:
     """Heartbeats from a thread of their own: a loop that hangs is told by its old progress."""
     stop = threading.Event()
 
     def beat() -> None:
-        topic = heartbeat_topic(node.publisher.topic)
-        with Publisher(topic, session, clock, node.publisher.topic) as publisher:
+        with Publisher(heartbeat_topic(name), session, clock, name) as publisher:
             while not stop.wait(_HEARTBEAT_S):
-                publisher.publish(node.heartbeat())
+                publisher.publish(heartbeat())
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -134,7 +181,8 @@ def _signs_of_life(node: Node, session: Session, clock: Clock) -> Iterator[None]
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A sensor node; `fusion-rt run` starts it.")
     parser.add_argument("--run-dir", type=Path, required=True, help="of the running rig")
-    parser.add_argument("--topic", required=True, help="what it publishes, KIND/NAME")
+    names = "what it publishes, KIND/NAME, or the name of a program"
+    parser.add_argument("--topic", required=True, help=names)
     parser.add_argument("--parent", type=int, help="pid of the supervisor, to end with it")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +51,10 @@ class Session(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     """To be done on purpose (`fusion_rt.faults`)."""
     fault_seed: int = 0
+    record: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
+    files: dict[str, bytes] = {}
+    """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None
@@ -91,6 +95,8 @@ def start_session(
     rows: str | None = None,
     faults: tuple[str, ...] = (),
     fault_seed: int = 0,
+    record: dict[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
@@ -106,6 +112,8 @@ def start_session(
         rows=rows,
         faults=faults,
         fault_seed=fault_seed,
+        record=record or {},
+        files=dict(files or {}),
         listen=listen or {},
         keys=keys,
     )

@@ -59,6 +59,7 @@ def eval_command(
 
     The table shows mAP at 2 m between centres (docs/evaluate.md says exactly how).
     """
+    from fusion_rt.evaluation.corruptions import CORRUPTIONS
     from fusion_rt.evaluation.page import Shot, html_page
     from fusion_rt.evaluation.result import read_result, write_result
     from fusion_rt.evaluation.scenes import ScenePlan
@@ -72,7 +73,7 @@ def eval_command(
             scenes=scenes,
             seed=seed,
             is_varied=varied,
-            with_corruptions=corruptions,
+            corruptions=CORRUPTIONS if corruptions else (),
             folder=data,
         )
         evaluation = _evaluation(find_model(model), plan, subsets, backend, precision)

@@ -13,6 +13,7 @@ from fusion_rt.clock import NS_PER_S, RigClock
 from fusion_rt.config import known_names
 from fusion_rt.errors import FaultError
 from fusion_rt.faults import FaultFile, load_fault_file, parse_schedule
+from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.session import Session, default_run_dir, start_session
@@ -111,4 +112,6 @@ def _session_of(
         rows=str(rows.resolve()) if rows else None,
         faults=tuple(faults.faults),
         fault_seed=faults.seed,
+        record=msgspec.to_builtins(rig.record),
+        files=logged_rig(rig).files,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from fusion_rt.calibration_file import Calibration
-from fusion_rt.evaluation.corruptions import CORRUPTIONS, Corruption, corrupted_moments
+from fusion_rt.evaluation.corruptions import Corruption, corrupted_moments
 from fusion_rt.model.moments import Moment, all_moments, moment_files, read_moments
 from fusion_rt.model.render import RenderedWorld, RenderSize
 from fusion_rt.rig import find_rig, load_rig
@@ -29,7 +29,8 @@ class ScenePlan(msgspec.Struct, frozen=True, kw_only=True):
     scenes: int = 60
     seed: int = FIRST_SEED
     is_varied: bool = False
-    with_corruptions: bool = False
+    corruptions: tuple[Corruption, ...] = ()
+    """Each shows all worlds once more."""
     folder: Path | None = None
     """Moments to read instead: simulated ones, or those of a data set."""
 
@@ -38,8 +39,7 @@ class ScenePlan(msgspec.Struct, frozen=True, kw_only=True):
         """Of moments, conditions counted one by one."""
         if self.folder is not None:
             return sum(len(read_moments(path)) for path in moment_files(self.folder))
-        conditions = 1 + (len(CORRUPTIONS) if self.with_corruptions else 0)
-        return self.scenes * MOMENTS_PER_SCENE * conditions
+        return self.scenes * MOMENTS_PER_SCENE * (1 + len(self.corruptions))
 
 
 class Shown(msgspec.Struct, frozen=True, eq=False):
@@ -58,7 +58,7 @@ def scenes(plan: ScenePlan, calibration: Calibration) -> Iterator[Shown]:
     for seed in range(plan.seed, plan.seed + plan.scenes):
         world = RenderedWorld(calibration, seed, size, SampleFrames())
         yield from map(Shown, world.moments())
-        for corruption in CORRUPTIONS if plan.with_corruptions else ():
+        for corruption in plan.corruptions:
             for moment in _worse(corruption, calibration, seed, size):
                 yield Shown(moment, corruption.name)
 
