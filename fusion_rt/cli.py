@@ -28,6 +28,7 @@ COMMANDS = (
     "top",
     "doctor",
     "build",
+    "eval",
     "tune-sync",
     "keys",
 )

@@ -5,7 +5,7 @@ with free-running sensors, and now and then with far larger errors. Cameras and 
 between worlds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import cv2
@@ -69,16 +69,22 @@ def rendered_worlds(
 ) -> Iterator[tuple[int, list[Moment]]]:
     """Seed and moments of one world after another."""
     for seed in seeds:
-        world = _RenderedWorld(calibration, seed, size or RenderSize(), frames or SampleFrames())
+        world = RenderedWorld(calibration, seed, size or RenderSize(), frames or SampleFrames())
         yield seed, world.moments()
 
 
-class _RenderedWorld:
+class RenderedWorld:
     """The sensors of one world."""
 
     def __init__(
-        self, calibration: Calibration, seed: int, size: RenderSize, frames: SampleFrames
+        self,
+        calibration: Calibration,
+        seed: int,
+        size: RenderSize,
+        frames: SampleFrames,
+        change: Callable[[Scenario], Scenario] | None = None,
     ) -> None:
+        """`change` makes another scenario of the one drawn, night of day for example."""
         self._seed, self._size = seed, size
         self._rng = rng = np.random.default_rng([seed, 0x7EA1])
         self._scenario = random_scenario(seed)
@@ -93,6 +99,8 @@ class _RenderedWorld:
             pinhole = _some_pinhole(pinhole, rng)
             self._base_from_camera = _moved(self._base_from_camera, rng, 0.06, 1.5)
             self._base_from_lidar = _moved(self._base_from_lidar, rng, 0.06, 0.0)
+        if change is not None:
+            self._scenario = change(self._scenario)
         self._pinhole, self._taken = pinhole, reduced(pinhole, render_width)
         self._world = world = World(self._scenario, seed)
         self._camera = SimulatedCamera(world, self._taken, self._base_from_camera, render_width)
@@ -103,17 +111,20 @@ class _RenderedWorld:
         self._array = SimulatedArray(world, place, microphones_m, _AUDIO_RATE_HZ)
         self._gps = SimulatedGps(world, calibration.base_from[frames.gps], _GPS_RATE_HZ)
 
-    def moments(self) -> list[Moment]:
+    def moments(self, camera_late_ns: int | None = None) -> list[Moment]:
+        """All of them. `camera_late_ns`: how long after the anchors pictures are taken; None as
+        the size says."""
         spacing, first = self._size.spacing_s, self._size.first_s
         if self._size.is_varied:
             first += spacing * float(self._rng.random())
         return [
-            self._moment(round((first + n * spacing) * NS_PER_S), n)
+            self._moment(round((first + n * spacing) * NS_PER_S), n, camera_late_ns)
             for n in range(self._size.per_world)
         ]
 
-    def _moment(self, anchor_ns: int, number: int) -> Moment:
-        camera_ns = anchor_ns + (self._camera_offset_ns() if self._size.is_varied else 0)
+    def _moment(self, anchor_ns: int, number: int, camera_late_ns: int | None) -> Moment:
+        offset_ns = self._camera_offset_ns() if self._size.is_varied else 0
+        camera_ns = anchor_ns + (offset_ns if camera_late_ns is None else camera_late_ns)
         audio_ns = anchor_ns - (self._audio_age_ns() if self._size.is_varied else 0)
         sweep = self._lidar.turn(anchor_ns, number)
         kept = self._is_kept(sweep.points)
