@@ -8,19 +8,31 @@ import datetime
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.config import Problems, checked, known_names
-from fusion_rt.geometry import Pinhole, RigidTransform, rotation_problem
+from fusion_rt.errors import ConfigError
+from fusion_rt.geometry import (
+    CameraModel,
+    Coefficient,
+    Fisheye,
+    FocalLength,
+    Pinhole,
+    RigidTransform,
+    SideLength,
+    rotation_problem,
+)
 from fusion_rt.yaml_file import read_yaml
 
 BASE = "base"
 FRAME_NAME = re.compile(r"[A-Za-z0-9](?:(?!_from_)[A-Za-z0-9_.-]){0,63}")
 QUATERNION_TOLERANCE = 1e-3
+DISTORTION_TERMS = {"pinhole": 5, "fisheye": 4}
+_CAMERA_NUMBERS = ("width", "height", "fx_px", "fy_px", "cx_px", "cy_px")
 
 MountMetres = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 Mount = Annotated[
@@ -66,6 +78,58 @@ class WrittenTransform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return RigidTransform.from_yaw(math.radians(self.yaw_deg or 0), self.translation_m)
 
 
+class WrittenCamera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Intrinsics as a file states them: one of two models, told apart by `model`."""
+
+    model: Literal["pinhole", "fisheye"] = "pinhole"
+    width: SideLength
+    height: SideLength
+    fx_px: FocalLength
+    fy_px: FocalLength
+    cx_px: float
+    cy_px: float
+    distortion: Annotated[tuple[Coefficient, ...], msgspec.Meta(max_length=5)] = ()
+    """pinhole: k1, k2, p1, p2, k3; fisheye: k1, k2, k3, k4; none at all: undistorted."""
+
+    def __post_init__(self) -> None:
+        expected = DISTORTION_TERMS[self.model]
+        if len(self.distortion) not in (0, expected):
+            got = len(self.distortion)
+            raise ValueError(f"distortion: expected {expected} for a {self.model}, got {got}")
+        self.camera()
+
+    def camera(self) -> CameraModel:
+        fields = {name: getattr(self, name) for name in _CAMERA_NUMBERS}
+        if self.model == "fisheye":
+            k1, k2, k3, k4 = self.distortion or (0.0,) * 4
+            return Fisheye(**fields, distortion=(k1, k2, k3, k4))
+        k1, k2, p1, p2, k3 = self.distortion or (0.0,) * 5
+        return Pinhole(**fields, distortion=(k1, k2, p1, p2, k3))
+
+
+class Residuals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How well one result fits what it was made from, and how sure it is."""
+
+    rms_px: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    rms_m: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    sd_deg: tuple[float, float, float] | None = None
+    sd_m: tuple[float, float, float] | None = None
+    sd_focal_px: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    observations: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one entry comes from: the newest provenance wins over the file's."""
+
+    method: str
+    date: datetime.date
+    data_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    """Over all input files, in the order of their names."""
+    valid_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
+    """`fusion-rt calibrate check-rig` calls it expired when older; None: it never says so."""
+    residuals: Residuals = Residuals()
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the numbers come from, for whoever doubts them later."""
 
@@ -73,6 +137,17 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     date: datetime.date | None = None
     tool: str = ""
     note: str = ""
+    results: dict[str, Made] = {}
+    """By entry: `cameras.NAME`, `transforms.NAME`, `microphones.NAME`, `time_offsets.NAME`."""
+
+
+class TimeOffset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How late a sensor's stamps are against another's: subtract `offset_ms` to agree."""
+
+    against: str
+    """The other sensor's frame."""
+    offset_ms: Annotated[float, msgspec.Meta(ge=-10_000, le=10_000)]
+    drift_ppm: Annotated[float, msgspec.Meta(ge=-10_000, le=10_000)] = 0.0
 
 
 class CalibrationFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +155,9 @@ class CalibrationFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     provenance: Provenance
     transforms: dict[str, WrittenTransform] = {}
-    cameras: dict[str, Pinhole] = {}
+    cameras: dict[str, WrittenCamera] = {}
     microphones: dict[str, Microphones] = {}
+    time_offsets: dict[str, TimeOffset] = {}
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -93,9 +169,18 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     provenance: Provenance
     base_from: dict[str, RigidTransform]
     """`base_from[frame]` maps the frame's coordinates to base; `base` itself is the identity."""
-    cameras: dict[str, Pinhole]
+    cameras: dict[str, CameraModel]
     microphones_m: dict[str, npt.NDArray[np.float64]]
     """(channels, 3) in the array's own frame."""
+    time_offsets: dict[str, TimeOffset]
+
+    def pinhole(self, frame: str) -> Pinhole:
+        """Intrinsics of a camera for what cannot do with a fisheye; raises ConfigError for one."""
+        camera = self.cameras[frame]
+        if not isinstance(camera, Pinhole):
+            problem = "expected a pinhole, got a fisheye, which cannot be simulated or lifted yet"
+            raise ConfigError(str(self.source), f"cameras.{frame}.model", problem)
+        return camera
 
     def transform(self, target: str, source: str) -> RigidTransform:
         """`target_from_source`: raises KeyError for a frame that is not placed."""
@@ -110,7 +195,11 @@ def load_calibration(source: Path) -> Calibration:
     if written is None:
         raise problems.as_error()
     base_from = _placed(written.transforms, problems)
-    for section, frames in (("cameras", written.cameras), ("microphones", written.microphones)):
+    for section, frames in (
+        ("cameras", written.cameras),
+        ("microphones", written.microphones),
+        ("time_offsets", written.time_offsets),
+    ):
         for frame in frames:
             if frame not in base_from:
                 problem = f'expected a transform that places "{frame}", got none'
@@ -122,8 +211,9 @@ def load_calibration(source: Path) -> Calibration:
         raw=file.raw,
         provenance=written.provenance,
         base_from=base_from,
-        cameras=written.cameras,
+        cameras={name: camera.camera() for name, camera in written.cameras.items()},
         microphones_m={name: np.array(places) for name, places in written.microphones.items()},
+        time_offsets=written.time_offsets,
     )
 
 

@@ -11,17 +11,9 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo",
-    "run",
-    "simulate",
-    "check",
-    "devices",
-    "top",
-    "doctor",
-    "build",
-    "tune-sync",
-    "keys",
-)
+    "demo", "run", "report", "bench", "simulate", "check", "devices", "calibrate", "top", "doctor",
+    "build", "tune-sync", "keys",
+)  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
 """What was asked for cannot be done as asked: wrong rig, no such run directory, wrong usage."""

@@ -128,6 +128,16 @@ class DemoError(FusionError):
         super().__init__(f"demo: {problem}; the end of its log:\n{log}")
 
 
+class CalibrationError(FusionError):
+    """Measurements from which no calibration can be had that deserves trust."""
+
+    def __init__(self, subject: str, problem: str, way_out: str = "") -> None:
+        self.subject = subject
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{subject}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 def _one_line(text: str) -> str:
     """What a file holds may be quoted, but neither breaks the line nor drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -205,6 +215,16 @@ class EngineBuildError(FusionError):
         super().__init__(f"build {model}: {problem}; {way_out}")
 
 
+class ModelError(FusionError):
+    """A model asked for what it cannot do."""
+
+    def __init__(self, model: str, problem: str, way_out: str = "") -> None:
+        self.model = model
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"model {model}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 class DeviceMemoryError(FusionError):
     """A GPU without room for a buffer."""
 
@@ -221,6 +241,65 @@ class DeviceMemoryError(FusionError):
 
 class SimulationError(FusionError):
     """A simulated drive that cannot be made, kept or read as asked."""
+
+    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class FaultError(FusionError):
+    """A fault that cannot be done to anything."""
+
+    def __init__(self, fault: str, problem: str, way_out: str = "") -> None:
+        self.fault = fault
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'fault "{fault}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
+class LogError(FusionError):
+    """A log that cannot be written, read or replayed as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"log {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class DatasetError(FusionError):
+    """A public data set that is not laid out as it should be."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class ForeignLogError(FusionError):
+    """Somebody else's recording that cannot be imported as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class BenchError(FusionError):
+    """A benchmark that measured nothing."""
+
+    def __init__(self, problem: str, log: str = "") -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"bench: {problem}" + (f"; the end of its log:\n{log}" if log else ""))
+
+
+class FleetError(FusionError):
+    """Many replays that cannot be started, or whose results cannot be kept, as asked."""
 
     def __init__(self, where: str, problem: str, way_out: str = "") -> None:
         self.where = where

@@ -58,6 +58,16 @@ class RigidTransform(msgspec.Struct, frozen=True, eq=False):
         """From a quaternion, scalar first, of any length but zero."""
         return cls(rotation_from_quaternion(wxyz), np.asarray(translation_m))
 
+    @classmethod
+    def from_rotation_vector(
+        cls, rotation_rad: npt.ArrayLike, translation_m: npt.ArrayLike = (0, 0, 0)
+    ) -> "RigidTransform":
+        """Turned about the axis (3,) by its length in radians."""
+        vector = np.asarray(rotation_rad, dtype=np.float64)
+        half = float(np.linalg.norm(vector)) / 2
+        wxyz = np.array([math.cos(half), *(vector / 2 * np.sinc(half / math.pi))])
+        return cls(rotation_from_quaternion(wxyz), np.asarray(translation_m))
+
     def __matmul__(self, other: "RigidTransform") -> "RigidTransform":
         rotation = _nearest_rotation(self.rotation @ other.rotation)
         return RigidTransform(rotation, self.apply(other.translation_m))
@@ -81,6 +91,19 @@ class RigidTransform(msgspec.Struct, frozen=True, eq=False):
     def quaternion_wxyz(self) -> Matrix:
         """(4,), scalar first and not negative, of length 1."""
         return quaternion_from_rotation(self.rotation)
+
+    @property
+    def rotation_vector_rad(self) -> Matrix:
+        """(3,): the axis, as long as the angle, which is at most pi."""
+        w, *axis = self.quaternion_wxyz
+        sine = float(np.linalg.norm(axis))
+        vector: Matrix = np.array(axis) * (2 * math.atan2(sine, w) / sine if sine > 0 else 2.0)
+        return vector
+
+    @property
+    def angle_rad(self) -> float:
+        """How far it turns, whatever the axis."""
+        return float(np.linalg.norm(self.rotation_vector_rad))
 
     @property
     def yaw_rad(self) -> float:
@@ -148,6 +171,10 @@ FocalLength = Annotated[float, msgspec.Meta(gt=0, le=1e6, description="focal len
 
 
 _NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
+_UNDISTORT_STEPS = 60
+_UNDISTORT_TOLERANCE, _UNDISTORT_GIVEN_UP = 1e-10, 1e-6
+_ANGLE_STEPS = 20_000
+"""Table of image radius by angle: exact to 1e-8 rad between its entries."""
 
 
 class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,11 +195,7 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """k1, k2, p1, p2, k3."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.cx_px < self.width and 0 <= self.cy_px < self.height):
-            size, got = f"{self.width}x{self.height}", f"{self.cx_px:g}, {self.cy_px:g}"
-            raise ValueError(
-                f"expected cx_px, cy_px inside {size}, got {got}: are they of another resolution?"
-            )
+        _check_centre(self.width, self.height, self.cx_px, self.cy_px)
 
     def project(self, points_camera: Points) -> Matrix:
         """Pixels (..., 2) of points (..., 3) in the optical frame; NaN where no ray gets through.
@@ -190,6 +213,88 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pixels[~(is_seen & np.isfinite(pixels).all(axis=-1))] = np.nan
         return pixels
 
+    def rays(self, pixels: npt.ArrayLike) -> Matrix:
+        """Unit vectors (..., 3) through pixels (..., 2); NaN where distortion has no inverse."""
+        centred = np.asarray(pixels, dtype=np.float64) - (self.cx_px, self.cy_px)
+        flat = _straightened(centred / (self.fx_px, self.fy_px), self.distortion)
+        rays = np.concatenate([flat, np.ones((*flat.shape[:-1], 1))], axis=-1)
+        rays[np.isnan(flat).any(axis=-1)] = np.nan
+        return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
+
+
+class Fisheye(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A wide camera whose image radius grows with the angle off axis: OpenCV's fisheye model.
+
+    Kannala and Brandt, "A generic camera model and calibration method for conventional, wide-angle,
+    and fish-eye lenses", 2006, its first four terms. Pixels as `Pinhole` has them.
+    """
+
+    width: SideLength
+    height: SideLength
+    fx_px: FocalLength
+    fy_px: FocalLength
+    cx_px: float
+    cy_px: float
+    distortion: tuple[Coefficient, Coefficient, Coefficient, Coefficient] = (0.0, 0.0, 0.0, 0.0)
+    """k1, k2, k3, k4."""
+
+    def __post_init__(self) -> None:
+        _check_centre(self.width, self.height, self.cx_px, self.cy_px)
+
+    def project(self, points_camera: Points) -> Matrix:
+        """Pixels (..., 2) of points (..., 3) in the optical frame; NaN where no ray gets through.
+
+        Points beside and behind the camera are seen up to the angle at which the model folds back.
+        """
+        x_m, y_m, z_m = np.moveaxis(np.asarray(points_camera, dtype=np.float64), -1, 0)
+        radius_m = np.hypot(x_m, y_m)
+        angle = np.arctan2(radius_m, z_m)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            stretch = np.where(radius_m > 0, _bent(angle, self.distortion) / radius_m, 0.0)
+        pixels = np.stack(
+            [self.fx_px * stretch * x_m + self.cx_px, self.fy_px * stretch * y_m + self.cy_px],
+            axis=-1,
+        )
+        is_nowhere = (radius_m == 0) & ~(z_m > 0)  # the centre itself, and straight behind
+        pixels[~(angle < self.max_angle_rad) | is_nowhere] = np.nan
+        return pixels
+
+    @property
+    def max_angle_rad(self) -> float:
+        """Angle off axis at which the image radius stops growing; pi if never before."""
+        k1, k2, k3, k4 = (k if abs(k) > 1e-12 else 0 for k in self.distortion)
+        return min(math.sqrt(_first_positive_root([9 * k4, 7 * k3, 5 * k2, 3 * k1, 1])), math.pi)
+
+    def rays(self, pixels: npt.ArrayLike) -> Matrix:
+        """Unit vectors (..., 3) through pixels (..., 2); NaN outside the image circle."""
+        pixels = np.asarray(pixels, dtype=np.float64)
+        bent = (pixels - (self.cx_px, self.cy_px)) / (self.fx_px, self.fy_px)
+        radius = np.linalg.norm(bent, axis=-1)
+        table = np.linspace(0, self.max_angle_rad, _ANGLE_STEPS)
+        angle = np.interp(radius, _bent(table, self.distortion), table, right=np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sideways = np.where(radius > 0, np.sin(angle) / radius, 0.0)[..., None] * bent
+        return np.concatenate([sideways, np.cos(angle)[..., None]], axis=-1)
+
+
+CameraModel = Pinhole | Fisheye
+
+
+def _check_centre(width: int, height: int, cx_px: float, cy_px: float) -> None:
+    if not (0 <= cx_px < width and 0 <= cy_px < height):
+        size, got = f"{width}x{height}", f"{cx_px:g}, {cy_px:g}"
+        raise ValueError(
+            f"expected cx_px, cy_px inside {size}, got {got}: are they of another resolution?"
+        )
+
+
+def _bent(angle_rad: Matrix, distortion: tuple[float, ...]) -> Matrix:
+    """Image radius over focal length at an angle off axis."""
+    k1, k2, k3, k4 = distortion
+    square = angle_rad * angle_rad
+    bent: Matrix = angle_rad * (1 + square * (k1 + square * (k2 + square * (k3 + square * k4))))
+    return bent
+
 
 def _distorted(
     x: Matrix, y: Matrix, radius2: Matrix, distortion: tuple[float, ...]
@@ -201,9 +306,30 @@ def _distorted(
     return x_out, y_out
 
 
+def _straightened(bent: Matrix, distortion: tuple[float, ...]) -> Matrix:
+    """Undoes `_distorted` for (..., 2) by fixed-point steps; NaN where they lead nowhere."""
+    flat = bent.copy()
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(_UNDISTORT_STEPS):
+            u, v = flat[..., 0], flat[..., 1]
+            error = bent - np.stack(_distorted(u, v, u * u + v * v, distortion), axis=-1)
+            flat = flat + error
+            if not (np.abs(error) > _UNDISTORT_TOLERANCE).any():
+                break
+        is_found = (np.abs(error) < _UNDISTORT_GIVEN_UP).all(axis=-1)
+        is_found &= (flat**2).sum(axis=-1) < _fold_radius2(distortion)
+    flat[~is_found] = np.nan
+    return flat
+
+
 def _fold_radius2(distortion: tuple[float, ...]) -> float:
     """Squared radius at which r * (1 + k1 r^2 + k2 r^4 + k3 r^6) stops growing; inf if never."""
     k1, k2, _, _, k3 = (k if abs(k) > 1e-12 else 0 for k in distortion)  # roots divides by them
-    roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1])
+    return _first_positive_root([7 * k3, 5 * k2, 3 * k1, 1])
+
+
+def _first_positive_root(polynomial: list[float]) -> float:
+    """Smallest real root above 0, coefficients from the highest power; inf if there is none."""
+    roots = np.roots(polynomial)
     real = roots[np.abs(roots.imag) < 1e-9 * np.abs(roots)].real
     return float(min(real[real > 0], default=math.inf))

@@ -12,8 +12,9 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -32,6 +33,7 @@ _HEARTBEAT_S = 0.2
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
+Opened = AbstractContextManager[Iterator[M | None]]
 
 
 class Node:
@@ -47,7 +49,7 @@ class Node:
         self._session = session
         self._clock = clock
 
-    def open_driver(self, message: type[M]) -> AbstractContextManager[Iterator[M | None]]:
+    def open_driver(self, message: type[M]) -> "Opened[M]":
         """The messages of the device that the rig names for this topic, which carries `message`."""
         carried = topic_kind(self._topic).message
         if message is not carried:
@@ -66,7 +68,12 @@ class Node:
             calibration=Path(calibration) if calibration else None,
         )
         # The table of topics says what a driver of this kind yields; publish checks each of them.
-        return cast("AbstractContextManager[Iterator[M | None]]", driver.open(options, port))
+        opened = cast("Callable[[DriverPort], Opened[M]]", partial(driver.open, options))
+        if not self._session.faults:
+            return opened(port)
+        from fusion_rt.live_faults import faulty  # only who asks for faults pays for them
+
+        return faulty(opened, port, self._session)
 
     def until_stopped(self, messages: Iterable[M | None]) -> Iterator[M]:
         """What the driver yields, without its read deadlines; ready with the first of either."""
@@ -97,7 +104,7 @@ def start_node() -> Iterator[Node]:
     clock, topic = session.clock(), arguments.topic
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Publisher(topic, session, clock, topic, _offer(session, topic)) as publisher,
+        _publisher_of(session)(topic, session, clock, topic, _offer(session, topic)) as publisher,
     ):
         node = Node(topic, session, clock, publisher)
         with _signs_of_life(node, session, clock):
@@ -139,6 +146,14 @@ def die_with(parent: int | None) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we could ask
         raise SystemExit(f"supervisor {parent} is gone")
+
+
+def _publisher_of(session: Session) -> type[Publisher]:
+    if not session.faults:
+        return Publisher
+    from fusion_rt.live_faults import UncheckedPublisher
+
+    return UncheckedPublisher
 
 
 def _offer(session: Session, topic: str) -> TcpOffer | None:

@@ -26,6 +26,7 @@ from fusion_rt.calibration_file import Calibration, load_calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.errors import ConfigError, ConfigErrors
+from fusion_rt.latency.budgets import LatencyOptions, check_budgets
 from fusion_rt.mounting import check_mounting
 from fusion_rt.remote import Remote, RemoteFile, RemoteTopic, remote_from_file
 from fusion_rt.sensors import Sensor, sensors_from_tree
@@ -105,6 +106,7 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         dict[str, dict[str, Any]], msgspec.Meta(description="one entry per topic, KIND/NAME")
     ]
     supervisor: SupervisorPolicy = SupervisorPolicy()
+    latency: LatencyOptions = LatencyOptions()
     remote: RemoteFile | None = None
 
 
@@ -119,6 +121,7 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sensors: dict[str, Sensor]
     """By topic, in the order of the file."""
     supervisor: SupervisorPolicy
+    latency: LatencyOptions
     remote: Remote | None
     """None when the rig keeps to its host."""
 
@@ -146,6 +149,8 @@ def load_rig(source: Path) -> Rig:
     calibration, elsewhere = _calibration(file.tree.get("calibration"), source, problems)
     if written is not None:
         _check_topics(written, remote, problems)
+        topics = [*written.sensors, *(remote.topics if remote else ())]
+        check_budgets(written.latency, topics, problems)
     if calibration is not None:
         check_mounting(sensors, remote.topics if remote else (), calibration, problems)
     if written is None or calibration is None or problems.errors:
@@ -157,6 +162,7 @@ def load_rig(source: Path) -> Rig:
         calibration=calibration,
         sensors=sensors,
         supervisor=written.supervisor,
+        latency=written.latency,
         remote=remote,
     )
 

@@ -44,6 +44,13 @@ class Session(msgspec.Struct, frozen=True):
     """Path of the rig's calibration, where there is one."""
     sensors: dict[str, dict[str, Any]] = {}
     """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
+    latency: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.latency.budgets.LatencyOptions`)."""
+    rows: str | None = None
+    """Folder for the ledger's rows, where they are kept."""
+    faults: tuple[str, ...] = ()
+    """To be done on purpose (`fusion_rt.faults`)."""
+    fault_seed: int = 0
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None
@@ -80,6 +87,10 @@ def start_session(
     listen: dict[str, str] | None = None,
     keys: str | None = None,
     calibration: str | None = None,
+    latency: dict[str, Any] | None = None,
+    rows: str | None = None,
+    faults: tuple[str, ...] = (),
+    fault_seed: int = 0,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
@@ -91,6 +102,10 @@ def start_session(
         start_ns=clock.now_ns(),
         calibration=calibration,
         sensors=sensors or {},
+        latency=latency or {},
+        rows=rows,
+        faults=faults,
+        fault_seed=fault_seed,
         listen=listen or {},
         keys=keys,
     )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fusion_rt.calibration_file import load_calibration
-from fusion_rt.errors import ConfigErrors
+from fusion_rt.errors import ConfigError, ConfigErrors
 
 HERE = "translation_m: [0, 0, 0]"
 GOOD = """\
@@ -154,3 +154,9 @@ def test_intrinsics_of_another_resolution_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_provenance_is_refused(tmp_path: Path) -> None:
     error = error_of(tmp_path, "transforms: {}")
     assert error == "c.yaml: provenance: expected a mapping, got nothing"
+
+
+def test_what_needs_a_pinhole_refuses_a_fisheye(tmp_path: Path) -> None:
+    wide = load_calibration(write(tmp_path, GOOD.replace("a: {width", "a: {model: fisheye, width")))
+    with pytest.raises(ConfigError, match=r"cameras\.a\.model: expected a pinhole, got a fisheye"):
+        wide.pinhole("a")

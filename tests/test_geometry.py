@@ -1,12 +1,13 @@
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fusion_rt.geometry import Pinhole, RigidTransform
+from fusion_rt.geometry import Fisheye, Pinhole, RigidTransform
 
 KITTI = Path(__file__).parents[2] / "shared/data/kitti/training"
 
@@ -182,3 +183,43 @@ def test_real_lidar_points_in_a_labelled_box_fall_into_its_image_rectangle() -> 
     pixels = camera.project(camera_from_lidar.apply(points_lidar[members]))
     assert (pixels >= [left - 2, top - 2]).all()
     assert (pixels <= [right + 2, bottom + 2]).all()
+
+
+WIDE = Fisheye(
+    width=960, height=720, fx_px=330, fy_px=331, cx_px=477, cy_px=363,
+    distortion=(0.05, -0.012, 0.002, -0.0005),
+)  # fmt: skip
+BENT = Pinhole(
+    width=960, height=600, fx_px=700, fy_px=701, cx_px=484, cy_px=296,
+    distortion=(-0.12, 0.06, 0.0005, -0.0004, 0.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("camera", [WIDE, BENT])
+def test_rays_lead_back_to_their_pixels(camera: Pinhole | Fisheye) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform([0, 0], [camera.width - 1, camera.height - 1], (500, 2))
+    rays = camera.rays(pixels)
+    assert np.linalg.norm(rays, axis=1) == pytest.approx(1)
+    assert camera.project(rays * 7) == pytest.approx(pixels, abs=1e-3)
+
+
+def test_a_fisheye_sees_beside_itself_but_not_straight_behind() -> None:
+    beside, behind, centre = [1.0, 0, -0.2], [0.0, 0, -1], [0.0, 0, 2]
+    pixels = WIDE.project(np.array([beside, behind, centre]))
+    assert pixels[0, 0] > WIDE.width
+    assert np.isnan(pixels[1]).all()
+    assert pixels[2] == pytest.approx([WIDE.cx_px, WIDE.cy_px])
+
+
+def test_rays_where_the_distortion_folds_back_are_nan() -> None:
+    folding = msgspec.structs.replace(BENT, distortion=(-2.0, 0.0, 0.0, 0.0, 0.0))
+    assert np.isnan(folding.rays([0, 0])).all()
+    assert folding.rays([folding.cx_px, folding.cy_px]).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("vector", [[0, 0, 0], [1e-9, 0, 0], [0.3, -0.2, 0.1], [0, 3.1, 0]])
+def test_a_rotation_vector_survives_the_matrix(vector: list[float]) -> None:
+    turn = RigidTransform.from_rotation_vector(vector)
+    assert turn.rotation_vector_rad == pytest.approx(vector, abs=1e-9)
+    assert turn.angle_rad == pytest.approx(np.linalg.norm(vector), abs=1e-9)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.drivers.port import READ_DEADLINE_NS
-from fusion_rt.packets.bag import MCAP_MAGIC, SQLITE_MAGIC, read_mcap, read_sqlite
+from fusion_rt.packets.bag import read_bag
 from fusion_rt.packets.datagram import Datagram, RecordingError
 from fusion_rt.packets.pcap import is_pcap, read_pcap
+from fusion_rt.ros.storage import MCAP_MAGIC, SQLITE_MAGIC
 
 ENDED = "recording_ended"
 """Counter of times that the end of the file was reached."""
@@ -32,10 +33,8 @@ def read_recording(path: Path, topic: str | None, counters: Counter[str]) -> Ite
             start = opened.read(16)
         if is_pcap(start):
             yield from read_pcap(file)
-        elif start == SQLITE_MAGIC:
-            yield from read_sqlite(file, topic, counters)
-        elif start.startswith(MCAP_MAGIC):
-            yield from read_mcap(file, topic, counters)
+        elif start.startswith((SQLITE_MAGIC, MCAP_MAGIC)):
+            yield from read_bag(file, topic, counters)
         else:
             wanted = "expected pcap, pcapng, .db3 or .mcap"
             raise RecordingError(

@@ -88,7 +88,7 @@ class PreviewMaker:
         image = np.ascontiguousarray(image).copy()
         name = default_frame(made.topic)
         truth = truth_at(self._drive.world, made.shot.true_ns)
-        place, pinhole = calibration.base_from[name].inverse(), calibration.cameras[name]
+        place, pinhole = calibration.base_from[name].inverse(), calibration.pinhole(name)
         for row, number in enumerate(truth.ids.tolist()):
             counts = made.seen.get(number, (0, 0))
             if is_seen_by_camera(counts):

@@ -107,7 +107,7 @@ class _World:
         self._seed, self._size = seed, size
         world = self._world = World(scenario, seed)
         places = calibration.base_from
-        self._pinhole = reduced(calibration.cameras[frames.camera], size.image_width)
+        self._pinhole = reduced(calibration.pinhole(frames.camera), size.image_width)
         self._camera = SimulatedCamera(
             world, self._pinhole, places[frames.camera], size.image_width
         )

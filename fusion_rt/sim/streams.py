@@ -113,7 +113,7 @@ class CameraStream:
         self, topic: str, options: SimCamera, world: World, calibration: Calibration
     ) -> None:
         frame = options.frame or default_frame(topic)
-        self._pinhole, self._encoding = calibration.cameras[frame], options.encoding
+        self._pinhole, self._encoding = calibration.pinhole(frame), options.encoding
         place, is_bgr = calibration.base_from[frame], options.encoding == "bgr8"
         width = options.render_width
         self._camera = SimulatedCamera(world, self._pinhole, place, width, is_bgr=is_bgr)
