@@ -26,7 +26,7 @@ from fusion_rt.calibration_file import Calibration, load_calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.errors import ConfigError, ConfigErrors
-from fusion_rt.mounting import check_mounting
+from fusion_rt.mounting import check_mounting, check_watched
 from fusion_rt.remote import Remote, RemoteFile, RemoteTopic, remote_from_file
 from fusion_rt.sensors import Sensor, sensors_from_tree
 from fusion_rt.topics import topic_kind
@@ -106,6 +106,10 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
     supervisor: SupervisorPolicy = SupervisorPolicy()
     remote: RemoteFile | None = None
+    watch_mountings: Annotated[
+        dict[str, str],
+        msgspec.Meta(description="cameras, each with the LiDAR its mounting is watched against"),
+    ] = {}
 
 
 class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -121,6 +125,8 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     supervisor: SupervisorPolicy
     remote: Remote | None
     """None when the rig keeps to its host."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR topic its mounting is watched against."""
 
     @property
     def remote_topics(self) -> dict[str, RemoteTopic]:
@@ -148,6 +154,8 @@ def load_rig(source: Path) -> Rig:
         _check_topics(written, remote, problems)
     if calibration is not None:
         check_mounting(sensors, remote.topics if remote else (), calibration, problems)
+    if written is not None:
+        check_watched(written.watch_mountings, sensors, problems)
     if written is None or calibration is None or problems.errors:
         raise ConfigErrors([*problems.as_error().errors, *elsewhere])
     return Rig(
@@ -158,6 +166,7 @@ def load_rig(source: Path) -> Rig:
         sensors=sensors,
         supervisor=written.supervisor,
         remote=remote,
+        watch_mountings=written.watch_mountings,
     )
 
 

@@ -80,4 +80,5 @@ def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
         calibration=str(rig.calibration.source.resolve()),
+        watch_mountings=rig.watch_mountings,
     )
