@@ -109,5 +109,6 @@ def _moments(
 
 
 def _in_range(xy: Places) -> npt.NDArray[np.bool_]:
-    is_in: npt.NDArray[np.bool_] = (xy >= (X_M[0], Y_M[0])) & (xy <= (X_M[1], Y_M[1]))
-    return is_in.all(axis=1)
+    x, y = xy[:, 0], xy[:, 1]
+    is_in: npt.NDArray[np.bool_] = (x >= X_M[0]) & (x <= X_M[1]) & (y >= Y_M[0]) & (y <= Y_M[1])
+    return is_in
