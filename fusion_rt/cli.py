@@ -22,6 +22,7 @@ COMMANDS = (
     "report",
     "bench",
     "simulate",
+    "eval",
     "check",
     "calibrate",
     "devices",

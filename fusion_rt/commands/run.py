@@ -114,4 +114,5 @@ def _session_of(
         fault_seed=faults.seed,
         record=msgspec.to_builtins(rig.record),
         files=logged_rig(rig).files,
+        watch_mountings=rig.watch_mountings,
     )
