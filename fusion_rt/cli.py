@@ -11,8 +11,8 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo", "run", "record", "info", "recover", "simulate", "check", "calibrate", "top", "doctor",
-    "build", "tune-sync", "keys",
+    "demo", "run", "record", "replay", "diff", "info", "recover", "simulate", "check", "calibrate",
+    "top", "doctor", "build", "tune-sync", "keys",
 )  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
