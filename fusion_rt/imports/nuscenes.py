@@ -20,8 +20,9 @@ from fusion_rt.errors import DatasetError, ForeignLogError
 from fusion_rt.geometry import Pinhole, RigidTransform
 from fusion_rt.imports.image_file import frame_from_file, picture_size
 from fusion_rt.imports.source import ForeignTopic, Imported, Mounting
-from fusion_rt.imports.topic_map import check_names, frame_of
+from fusion_rt.imports.topic_map import check_names
 from fusion_rt.messages import LidarSweep, Message
+from fusion_rt.sensors import default_frame
 
 
 def is_nuscenes(path: Path) -> bool:
@@ -102,7 +103,7 @@ class NuscenesSource:
         placed: dict[str, RigidTransform] = {}
         cameras: dict[str, Pinhole] = {}
         for recording in self._recordings:
-            frame = frame_of(self._ours[recording.channel])
+            frame = default_frame(self._ours[recording.channel])
             if frame in placed:
                 continue
             placed[frame] = recording.base_from_sensor

@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from fusion_rt.drivers.port import from_extra
+from fusion_rt.ros.types import AUDIO_COMMON, VISION
 from fusion_rt.ros.storage import MCAP_MAGIC, SQLITE_MAGIC, StorageError, Stored, open_storage
 
 if TYPE_CHECKING:
@@ -231,11 +232,11 @@ class _Ros1Bag:
 
 
 def ros2_types(definitions: dict[str, str]) -> "Typestore":
-    """The types of a current ROS 2, audio_common's, and those a bag defines itself."""
+    """The types of a current ROS 2, those beside it, and those a bag defines itself."""
     with from_extra("import"):
         from rosbags.typesys import Stores, get_typestore
     store = get_typestore(Stores.LATEST)
-    for kind, text in (_AUDIO_COMMON | definitions).items():
+    for kind, text in {**AUDIO_COMMON, **VISION, **definitions}.items():
         if kind not in store.fielddefs:
             _register(store, kind, text)
     return store
@@ -260,16 +261,3 @@ def _register(store: "Typestore", kind: str, text: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-_AUDIO_COMMON = {
-    "audio_common_msgs/msg/AudioData": "uint8[] data",
-    "audio_common_msgs/msg/AudioDataStamped": (
-        "std_msgs/Header header\naudio_common_msgs/AudioData audio"
-    ),
-    "audio_common_msgs/msg/AudioInfo": (
-        "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\n"
-        "string coding_format"
-    ),
-}
-"""Bags older than ROS 2 Iron do not define their types, and these come with no ROS by default."""

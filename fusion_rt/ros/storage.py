@@ -4,15 +4,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
-
-from fusion_rt.drivers.port import from_extra
-
-if TYPE_CHECKING:
-    from mcap.reader import McapReader
-    from mcap.summary import Summary
+from mcap.exceptions import McapError
+from mcap.reader import McapReader, make_reader
+from mcap.summary import Summary
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -128,9 +125,6 @@ class _SqliteStorage:
 
 @contextmanager
 def _open_mcap(path: Path) -> Iterator[Storage]:
-    with from_extra("sensors"):
-        from mcap.exceptions import McapError
-        from mcap.reader import make_reader
     with path.open("rb") as file:
         try:
             reader = make_reader(file)
@@ -143,7 +137,7 @@ def _open_mcap(path: Path) -> Iterator[Storage]:
 
 
 class _McapStorage:
-    def __init__(self, reader: "McapReader", summary: "Summary") -> None:
+    def __init__(self, reader: McapReader, summary: Summary) -> None:
         self._reader = reader
         counts = summary.statistics.channel_message_counts if summary.statistics else {}
         self.topics: dict[str, StoredTopic] = {}
