@@ -126,7 +126,7 @@ def measure(seconds: float, record: dict[str, object] | None) -> dict[str, objec
         shutil.rmtree(folder)
 
 
-class started_recorder:  # noqa: N801
+class started_recorder:
     """The recorder as the supervisor starts it, ready; stopped at the end."""
 
     def __init__(self, session: Session) -> None:
