@@ -14,7 +14,7 @@ from fusion_rt.errors import FusionError
 COMMANDS = (
     "demo", "run", "record", "info", "recover", "simulate", "check", "calibrate", "top", "doctor",
     "build", "tune-sync", "keys",
-    "import", "export",
+    "import", "export", "foxglove",
 )  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2

@@ -27,6 +27,8 @@ from fusion_rt.transport.subscriber import Subscriber, TcpSource
 HEALTH_TOPIC = "health/rig"
 RECORDER = "record"
 """The recorder's name among the processes."""
+FOXGLOVE = "foxglove"
+"""That of the server for the Foxglove app."""
 _HEALTH_PERIOD_NS = NS_PER_S // 2
 _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be noticed
 _BURST = 1000  # messages between two looks at the processes, however many come
@@ -191,6 +193,8 @@ def programs(rig: Rig) -> Iterator[str]:
     """What runs beside the sensors' nodes, as the rig asks for it."""
     if rig.record is not None:
         yield RECORDER
+    if rig.foxglove is not None:
+        yield FOXGLOVE
 
 
 def node_command(session: Session, node: str) -> list[str]:
