@@ -12,10 +12,27 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo", "run", "record", "info", "recover", "simulate", "check", "calibrate", "top", "doctor",
-    "build", "tune-sync", "keys",
-    "import", "export", "foxglove",
-)  # fmt: skip
+    "demo",
+    "run",
+    "record",
+    "info",
+    "recover",
+    "import",
+    "export",
+    "foxglove",
+    "fleet",
+    "report",
+    "bench",
+    "simulate",
+    "check",
+    "calibrate",
+    "devices",
+    "top",
+    "doctor",
+    "build",
+    "tune-sync",
+    "keys",
+)
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
 """What was asked for cannot be done as asked: wrong rig, no such run directory, wrong usage."""

@@ -289,6 +289,15 @@ class ForeignLogError(FusionError):
         super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
 
 
+class BenchError(FusionError):
+    """A benchmark that measured nothing."""
+
+    def __init__(self, problem: str, log: str = "") -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"bench: {problem}" + (f"; the end of its log:\n{log}" if log else ""))
+
+
 class FleetError(FusionError):
     """Many replays that cannot be started, or whose results cannot be kept, as asked."""
 

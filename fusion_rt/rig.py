@@ -154,7 +154,7 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
     """As `load_rig`, of a file that was read; paths in it are relative to `source`."""
     problems = Problems(file)
     written = checked(file.tree, RigFile, (), problems)
-    sensors = sensors_from_tree(file.tree.get("sensors"), problems, find)
+    sensors = sensors_from_tree(file.tree.get("sensors"), source.parent, problems, find)
     remote = None
     if written is not None and written.remote is not None:
         remote = remote_from_file(written.remote, source.parent, problems)

@@ -1,13 +1,14 @@
 """Reads the sensor entries of a rig file: each topic finds its row, its driver and its options."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fusion_rt.calibration_file import FRAME_NAME
 from fusion_rt.config import Problems, checked, known_names, shown
-from fusion_rt.drivers.port import Driver, SensorOptions
+from fusion_rt.drivers.port import Driver, SensorOptions, with_absolute_paths
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import DriverError, TopicError
 from fusion_rt.topics import sensor_kinds, topic_kind
@@ -47,16 +48,21 @@ def default_frame(topic: str) -> str:
 
 
 def sensors_from_tree(
-    tree: object, problems: Problems, find: FindDriver = find_driver
+    tree: object, folder: Path, problems: Problems, find: FindDriver = find_driver
 ) -> dict[str, Sensor]:
-    """The sensors that are right; what is wrong with the others goes to `problems`."""
+    """The sensors that are right; what is wrong with the others goes to `problems`.
+
+    Paths in their options are relative to `folder`, the rig file's.
+    """
     if not isinstance(tree, dict):
         return {}  # reported with the file's other fields
-    found = {topic: _sensor(topic, entry, problems, find) for topic, entry in tree.items()}
+    found = {topic: _sensor(topic, entry, folder, problems, find) for topic, entry in tree.items()}
     return {topic: sensor for topic, sensor in found.items() if sensor is not None}
 
 
-def _sensor(topic: str, entry: object, problems: Problems, find: FindDriver) -> Sensor | None:
+def _sensor(
+    topic: str, entry: object, folder: Path, problems: Problems, find: FindDriver
+) -> Sensor | None:
     place = ("sensors", topic)
     kind = kind_name(topic)
     if kind not in sensor_kinds():
@@ -78,6 +84,7 @@ def _sensor(topic: str, entry: object, problems: Problems, find: FindDriver) -> 
         way_out = "letters, digits, '_', '.' and '-', without \"_from_\""
         problems.add((*place, "frame"), f"expected a frame name, got {shown(frame)}", way_out)
         return None
+    options = with_absolute_paths(options, folder)
     rate_hz = options.stated_rate_hz() or row.rate_hz
     return Sensor(topic=topic, options=options, rate_hz=rate_hz, frame=frame)
 

@@ -22,15 +22,16 @@ def hops(member: MemberRow, answer: AnswerRow) -> tuple[Hop, ...]:
     """From the member's stamp to the publishing of the answer, without a gap.
 
     The synchronizer decides on headers: a member may still have been encoding when the set was
-    closed. What it waited for the others is `sync`, what it waited for the fusion `dispatch`.
+    closed. `sync` is the wait until it was closed and all were encoded, `dispatch` what the fusion
+    took to begin then.
     """
-    in_set_ns = max(member.ready_ns, answer.closed_ns)
+    all_ready_ns = max(one.ready_ns for one in (member, *answer.members))
     marks: tuple[tuple[Stage, int], ...] = (
         ("sensor", member.sent_ns),
         ("transport", member.recv_ns),
         ("queue", member.taken_ns),
         ("encode", member.ready_ns),
-        ("sync", in_set_ns),
+        ("sync", max(all_ready_ns, answer.closed_ns)),
         ("dispatch", answer.started_ns),
         ("fuse", answer.fused_ns),
         ("publish", answer.published_ns),

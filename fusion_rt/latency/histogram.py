@@ -22,7 +22,7 @@ class Histogram:
         self.count = 0
         self.negative = 0
         """How many were below 0."""
-        self.min_ns = self.max_ns = 0
+        self.min_ns = self.max_ns = self.sum_ns = 0
         self._buckets: dict[int, int] = {}
 
     def add(self, value_ns: int) -> None:
@@ -32,6 +32,7 @@ class Histogram:
         value_ns = min(value_ns, MAX_NS)
         self.min_ns = value_ns if self.count == 0 else min(self.min_ns, value_ns)
         self.max_ns = max(self.max_ns, value_ns)
+        self.sum_ns += value_ns
         self.count += 1
         bucket = _bucket(value_ns)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
@@ -41,6 +42,7 @@ class Histogram:
         if other.count:
             self.min_ns = min(self.min_ns, other.min_ns) if self.count else other.min_ns
         self.max_ns = max(self.max_ns, other.max_ns)
+        self.sum_ns += other.sum_ns
         self.count += other.count
         self.negative += other.negative
         for bucket, count in other._buckets.items():
