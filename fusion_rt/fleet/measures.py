@@ -69,7 +69,8 @@ def agreement(run_a: Iterable[Detections], run_b: Iterable[Detections]) -> Agree
     both = sorted(a.keys() & b.keys())
     apart: list[float] = []
     alone = {stamp_ns: _alone(a[stamp_ns], b[stamp_ns], apart) for stamp_ns in both}
-    worst_ns = max(alone, key=lambda stamp_ns: sum(alone[stamp_ns]), default=None)
+    differing = {stamp_ns: one + other for stamp_ns, (one, other) in alone.items() if one + other}
+    worst_ns = max(differing, key=lambda stamp_ns: differing[stamp_ns], default=None)
     return Agreement(
         sets=len(both),
         only_a_sets=len(a) - len(both),
@@ -78,7 +79,7 @@ def agreement(run_a: Iterable[Detections], run_b: Iterable[Detections]) -> Agree
         only_a=sum(one for one, _ in alone.values()),
         only_b=sum(other for _, other in alone.values()),
         apart_m=float(np.median(apart)) if apart else None,
-        worst_ns=worst_ns if worst_ns is not None and sum(alone[worst_ns]) else None,
+        worst_ns=worst_ns,
     )
 
 

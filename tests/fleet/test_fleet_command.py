@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -40,23 +39,6 @@ def test_a_fleet_of_logs_is_one_table_and_a_bad_one_is_named(logs: Path) -> None
     assert [rows[name]["sets"] for name in "ab"] == [2, 2]
     assert rows["a"]["detections"] == 2
     assert rows["c"]["verdict"] == "refused"
-
-
-@pytest.mark.process
-@pytest.mark.timeout(120)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_the_same_table_comes_from_a_cluster(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="needs the extra `cluster`")
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    here, there = logs / "here.json", logs / "there.json"
-    for table, *where in ((here,), (there, "--cluster", "local", "--jobs", "2")):
-        assert run(f"{logs}/*.mcap", "--table", str(table), *where).exit_code == 0
-    ours, theirs = (json.loads(path.read_text()) for path in (here, there))
-    for row in (*ours, *theirs):
-        row.pop("worker")
-    assert ours == theirs
 
 
 def test_wrong_usage_is_a_sentence(logs: Path) -> None:
