@@ -15,6 +15,8 @@ COMMANDS = (
     "demo",
     "run",
     "record",
+    "replay",
+    "diff",
     "info",
     "recover",
     "import",
