@@ -26,6 +26,7 @@ COMMANDS = (
     "report",
     "bench",
     "simulate",
+    "eval",
     "check",
     "calibrate",
     "devices",
