@@ -35,9 +35,8 @@ def lockstep(
     clock: SettableClock,
     end_ns: int,
 ) -> Iterator[Detections]:
-    """The answers, in order; after the last message, those that were due until `end_ns`.
-
-    The clock stands at the moment of each decision.
+    """The answers, in order, up to `end_ns`; a set that is open then stays without one, as nobody
+    knows what would have come. The clock stands at the moment of each decision.
     """
     for received in messages:
         for fusion_set in _due(core, clock, received.recv_ns):

@@ -1,7 +1,6 @@
 """One replay: which log, which part of it, with which faults; and what comes out of it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -20,8 +19,6 @@ from fusion_rt.replay.source import with_faults
 from fusion_rt.rig import Rig
 from fusion_rt.transport.inbox import Received
 
-_AFTER_NS = NS_PER_S // 2
-"""The last sets of a log wait for members that will not come: so long after its last message."""
 _PERCENTILES = (50, 90, 99, 100)
 
 
@@ -116,9 +113,8 @@ class Replay:
         """Every answer in order, as fast as they are asked for."""
         clock = SettableClock(self._part.start_ns)
         core = FusionCore(self._plan, self._part.start_ns)
-        end_ns = self._part.end_ns + _AFTER_NS
         begun_ns = self._wall.now_ns()
-        answers = lockstep(self._messages(), core, self._timed, clock, end_ns)
+        answers = lockstep(self._messages(), core, self._timed, clock, self._part.end_ns)
         for detections in answers:
             one = answered(detections)
             self._sets.append(one)
