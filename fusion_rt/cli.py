@@ -21,6 +21,8 @@ COMMANDS = (
     "recover",
     "import",
     "export",
+    "foxglove",
+    "fleet",
     "report",
     "bench",
     "simulate",
