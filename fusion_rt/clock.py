@@ -27,6 +27,10 @@ class Clock(Protocol):
         """UTC as the system's clock has it, minus rig time."""
         ...
 
+    def from_monotonic_ns(self, monotonic_ns: int) -> int:
+        """Rig time of a stamp that the kernel took on CLOCK_MONOTONIC."""
+        ...
+
 
 class RigClock:
     """Rig time of this host: `offset_ns` plus CLOCK_MONOTONIC."""
@@ -50,6 +54,9 @@ class RigClock:
         """UTC minus rig time: grows as NTP slews or steps the system clock."""
         return time.time_ns() - self.now_ns()
 
+    def from_monotonic_ns(self, monotonic_ns: int) -> int:
+        return self.offset_ns + monotonic_ns
+
 
 class SettableClock:
     """A clock that stands still until it is moved: lock-step replay and tests."""
@@ -67,6 +74,10 @@ class SettableClock:
     def utc_drift_ns(self) -> int:
         """None: it is the only clock there is."""
         return 0
+
+    def from_monotonic_ns(self, monotonic_ns: int) -> int:
+        """The same: it is the only clock there is."""
+        return monotonic_ns
 
     def set_ns(self, now_ns: int) -> None:
         """Move to any instant, also back: a test of clock steps needs it."""

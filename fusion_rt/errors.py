@@ -215,6 +215,16 @@ class EngineBuildError(FusionError):
         super().__init__(f"build {model}: {problem}; {way_out}")
 
 
+class ModelError(FusionError):
+    """A model asked for what it cannot do."""
+
+    def __init__(self, model: str, problem: str, way_out: str = "") -> None:
+        self.model = model
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"model {model}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
 class DeviceMemoryError(FusionError):
     """A GPU without room for a buffer."""
 
@@ -237,3 +247,72 @@ class SimulationError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class FaultError(FusionError):
+    """A fault that cannot be done to anything."""
+
+    def __init__(self, fault: str, problem: str, way_out: str = "") -> None:
+        self.fault = fault
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f'fault "{fault}": {problem}' + (f"; {way_out}" if way_out else ""))
+
+
+class LogError(FusionError):
+    """A log that cannot be written, read or replayed as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"log {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class DatasetError(FusionError):
+    """A public data set that is not laid out as it should be."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class ForeignLogError(FusionError):
+    """Somebody else's recording that cannot be imported as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"import {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class BenchError(FusionError):
+    """A benchmark that measured nothing."""
+
+    def __init__(self, problem: str, log: str = "") -> None:
+        self.problem = problem
+        self.log = log
+        super().__init__(f"bench: {problem}" + (f"; the end of its log:\n{log}" if log else ""))
+
+
+class FleetError(FusionError):
+    """Many replays that cannot be started, or whose results cannot be kept, as asked."""
+
+    def __init__(self, where: str, problem: str, way_out: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"{where}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class ExportError(FusionError):
+    """What a log holds cannot be handed on as asked."""
+
+    def __init__(self, path: str, problem: str, way_out: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+        super().__init__(f"export {path}: {problem}" + (f"; {way_out}" if way_out else ""))

@@ -12,8 +12,9 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -33,6 +34,40 @@ _HEARTBEAT_S = 0.2
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
+Opened = AbstractContextManager[Iterator[M | None]]
+
+
+class Program:
+    """A supervised program that publishes no sensor: its name, its session, its signs of life."""
+
+    def __init__(self, name: str, session: Session, clock: Clock) -> None:
+        self.name = name
+        self.session = session
+        self.clock = clock
+        self.counters: Counter[str] = Counter()
+        self.state: NodeState = "starting"
+        self._progress_ns = clock.now_ns()
+        self._is_asked_to_stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def is_running(self) -> bool:
+        """Asked each time its loop comes round; False once it should come to its end."""
+        self._progress_ns = self.clock.now_ns()
+        self.state = "ready"
+        return not self._is_asked_to_stop
+
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            stamp_ns=self._progress_ns,
+            node=self.name,
+            pid=os.getpid(),
+            state=self.state,
+            counters=dict(self.counters),
+        )
+
+    def _stop(self, *_: object) -> None:
+        self._is_asked_to_stop = True
 
 
 class Node:
@@ -48,7 +83,7 @@ class Node:
         self.session = session
         self.clock = clock
 
-    def open_driver(self, message: type[M]) -> AbstractContextManager[Iterator[M | None]]:
+    def open_driver(self, message: type[M]) -> "Opened[M]":
         """The messages of the device that the rig names for this topic, which carries `message`."""
         carried = topic_kind(self._topic).message
         if message is not carried:
@@ -67,7 +102,12 @@ class Node:
             calibration=Path(calibration) if calibration else None,
         )
         # The table of topics says what a driver of this kind yields; publish checks each of them.
-        return cast("AbstractContextManager[Iterator[M | None]]", driver.open(options, port))
+        opened = cast("Callable[[DriverPort], Opened[M]]", partial(driver.open, options))
+        if not self.session.faults:
+            return opened(port)
+        from fusion_rt.live_faults import faulty  # only who asks for faults pays for them
+
+        return faulty(opened, port, self.session)
 
     def subscribe(self, topics: Iterable[str]) -> Subscriber:
         """What other nodes of this rig publish; close it, or use it in a `with`."""
@@ -102,23 +142,37 @@ def start_node() -> Iterator[Node]:
     clock, topic = session.clock(), arguments.topic
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Publisher(topic, session, clock, topic, _offer(session, topic)) as publisher,
+        _publisher_of(session)(topic, session, clock, topic, _offer(session, topic)) as publisher,
     ):
         node = Node(topic, session, clock, publisher)
-        with _signs_of_life(node, session, clock):
+        with _signs_of_life(topic, node.heartbeat, session, clock):
             yield node
 
 
 @contextlib.contextmanager
-def _signs_of_life(node: Node, session: Session, clock: Clock) -> Iterator[None]:
+def start_program() -> Iterator[Program]:
+    """The program that the command line names; SIGTERM and Ctrl-C end its loop, not its work."""
+    arguments = _parse_arguments()
+    die_with(arguments.parent)
+    name = arguments.topic
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname)s {name}: %(message)s")
+    session = attach_session(arguments.run_dir)
+    program = Program(name, session, session.clock())
+    with _signs_of_life(name, program.heartbeat, session, program.clock):
+        yield program
+
+
+@contextlib.contextmanager
+def _signs_of_life(
+    name: str, heartbeat: Callable[[], Heartbeat], session: Session, clock: Clock
+) -> Iterator[None]:
     """Heartbeats from a thread of their own: a loop that hangs is told by its old progress."""
     stop = threading.Event()
 
     def beat() -> None:
-        topic = heartbeat_topic(node.publisher.topic)
-        with Publisher(topic, session, clock, node.publisher.topic) as publisher:
+        with Publisher(heartbeat_topic(name), session, clock, name) as publisher:
             while not stop.wait(_HEARTBEAT_S):
-                publisher.publish(node.heartbeat())
+                publisher.publish(heartbeat())
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -132,7 +186,8 @@ def _signs_of_life(node: Node, session: Session, clock: Clock) -> Iterator[None]
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A sensor node; `fusion-rt run` starts it.")
     parser.add_argument("--run-dir", type=Path, required=True, help="of the running rig")
-    parser.add_argument("--topic", required=True, help="what it publishes, KIND/NAME")
+    names = "what it publishes, KIND/NAME, or the name of a program"
+    parser.add_argument("--topic", required=True, help=names)
     parser.add_argument("--parent", type=int, help="pid of the supervisor, to end with it")
     return parser.parse_args()
 
@@ -144,6 +199,14 @@ def die_with(parent: int | None) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we could ask
         raise SystemExit(f"supervisor {parent} is gone")
+
+
+def _publisher_of(session: Session) -> type[Publisher]:
+    if not session.faults:
+        return Publisher
+    from fusion_rt.live_faults import UncheckedPublisher
+
+    return UncheckedPublisher
 
 
 def _offer(session: Session, topic: str) -> TcpOffer | None:

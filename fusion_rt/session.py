@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,6 +44,17 @@ class Session(msgspec.Struct, frozen=True):
     """Path of the rig's calibration, where there is one."""
     sensors: dict[str, dict[str, Any]] = {}
     """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
+    latency: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.latency.budgets.LatencyOptions`)."""
+    rows: str | None = None
+    """Folder for the ledger's rows, where they are kept."""
+    faults: tuple[str, ...] = ()
+    """To be done on purpose (`fusion_rt.faults`)."""
+    fault_seed: int = 0
+    record: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
+    files: dict[str, bytes] = {}
+    """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None
@@ -82,6 +93,12 @@ def start_session(
     listen: dict[str, str] | None = None,
     keys: str | None = None,
     calibration: str | None = None,
+    latency: dict[str, Any] | None = None,
+    rows: str | None = None,
+    faults: tuple[str, ...] = (),
+    fault_seed: int = 0,
+    record: dict[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
     watch_mountings: dict[str, str] | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
@@ -94,6 +111,12 @@ def start_session(
         start_ns=clock.now_ns(),
         calibration=calibration,
         sensors=sensors or {},
+        latency=latency or {},
+        rows=rows,
+        faults=faults,
+        fault_seed=fault_seed,
+        record=record or {},
+        files=dict(files or {}),
         listen=listen or {},
         keys=keys,
         watch_mountings=watch_mountings or {},

@@ -25,6 +25,8 @@ from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber, TcpSource
 
 HEALTH_TOPIC = "health/rig"
+RECORDER = "record"
+"""The recorder's name among the processes."""
 MOUNTING_TOPIC = "mounting/watch"
 _HEALTH_PERIOD_NS = NS_PER_S // 2
 _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be noticed
@@ -53,8 +55,8 @@ class Supervisor:
         self._notifier = notifier
         now_ns = clock.now_ns()
         self.processes = {
-            topic: Process(topic, (command or node_command)(session, topic), rig.supervisor, now_ns)
-            for topic in _nodes(rig)
+            node: Process(node, (command or node_command)(session, node), rig.supervisor, now_ns)
+            for node in (*rig.sensors, *programs(rig))
         }
         self._nodes = {heartbeat_topic(topic): process for topic, process in self.processes.items()}
         self._monitors = {monitor.topic: monitor for monitor in _monitors(rig, now_ns)}
@@ -199,17 +201,20 @@ class Supervisor:
                 process.stop(self._clock.now_ns())
 
 
-def node_command(session: Session, topic: str) -> list[str]:
-    """How the node of a topic is started: `fusion_rt.nodes.KIND`, by name."""
-    kind = topic.partition("/")[0]
+def programs(rig: Rig) -> Iterator[str]:
+    """What runs beside the sensors' nodes, as the rig asks for it."""
+    if rig.record is not None:
+        yield RECORDER
+    if rig.watch_mountings:
+        yield MOUNTING_TOPIC
+
+
+def node_command(session: Session, node: str) -> list[str]:
+    """How the node of a topic, or a program, is started: `fusion_rt.nodes.KIND`, by name."""
+    kind = node.partition("/")[0]
     module = f"fusion_rt.nodes.{kind}"
-    arguments = ["--run-dir", session.run_dir, "--topic", topic, "--parent", str(os.getpid())]
+    arguments = ["--run-dir", session.run_dir, "--topic", node, "--parent", str(os.getpid())]
     return [sys.executable, "-m", module, *arguments]
-
-
-def _nodes(rig: Rig) -> list[str]:
-    """The topics of all programs of a rig: its sensors, and what watches their mountings."""
-    return [*rig.sensors, *([MOUNTING_TOPIC] if rig.watch_mountings else [])]
 
 
 def _monitors(rig: Rig, now_ns: int) -> Iterator[StreamMonitor]:

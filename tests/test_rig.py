@@ -100,6 +100,31 @@ def test_bandwidth_is_known_where_the_options_settle_it() -> None:
     assert rig.sensors["gps/main"].bytes_per_s == 0
 
 
+def test_paths_of_sensors_are_seen_from_the_rig_file(tmp_path: Path) -> None:
+    inside = tmp_path / "rigs"
+    inside.mkdir()
+    (inside / "c.yaml").write_text(CALIBRATION)
+    (inside / "r.yaml").write_text(
+        HEAD
+        + """\
+sensors:
+  lidar/top: {driver: velodyne, model: VLP-16, path: ../drive.pcap, calibration: /etc/vlp.yaml}
+  audio/array: {driver: wav, path: [a.wav, sound/b.wav]}
+  gps/main: {driver: file, path: drive.nmea}
+"""
+    )
+    sensors = load_rig(Path("rigs/r.yaml")).sensors
+    lidar, audio, gps = (sensor.options for sensor in sensors.values())
+    assert (lidar.path, lidar.calibration) == (f"{inside}/../drive.pcap", "/etc/vlp.yaml")
+    assert audio.path == [f"{inside}/a.wav", f"{inside}/sound/b.wav"]
+    assert gps.path == f"{inside}/drive.nmea"
+
+
+def test_options_without_paths_stay_as_they_are() -> None:
+    live = "sensors:\n  lidar/top: {driver: velodyne, model: VLP-16}\n"
+    assert load(HEAD + live).sensors["lidar/top"].options.path is None
+
+
 def test_the_supervisor_has_defaults_and_gives_nanoseconds() -> None:
     policy = load(
         HEAD + LIDAR + "supervisor: {heartbeat_ms: 1500, restart: {window_s: 2.5}}"
@@ -240,7 +265,8 @@ def test_an_unknown_driver_is_told_with_the_likeliest_one() -> None:
         (
             HEAD + LIDAR + "sensor: {}",
             'r.yaml:5: sensor: unknown field; did you mean "sensors"? '
-            "known: calibration, remote, rig, sensors, supervisor, watch_mountings",
+            "known: calibration, latency, record, remote, rig, sensors, supervisor, "
+            "watch_mountings",
         ),
         (
             HEAD + LIDAR + "supervisor: {startup_s: 5}",

@@ -24,7 +24,7 @@ from fusion_rt.config import Problems, checked
 from fusion_rt.geometry import CameraModel, Fisheye, RigidTransform
 from fusion_rt.yaml_file import read_yaml
 
-HEADER = "# Written by fusion-rt calibrate; what stood here as a comment is gone.\n"
+HEADER = "# Written by fusion-rt calibrate; what stood here as a comment is gone."
 _DIGITS = 9
 
 
@@ -49,8 +49,15 @@ def read_calibration_file(source: Path) -> CalibrationFile:
 
 def write_calibration_file(file: CalibrationFile, target: Path) -> None:
     """Replace `target` in one step: a rig never reads half of it."""
+    beside = target.with_name(target.name + ".new")
+    beside.write_text(calibration_text(file, HEADER))
+    beside.replace(target)
+
+
+def calibration_text(file: CalibrationFile, header: str) -> str:
+    """The file as YAML behind a comment that says who wrote it."""
     tree = msgspec.to_builtins(file, builtin_types=(datetime.date,))
-    text = HEADER + yaml.dump(
+    text = yaml.dump(
         _tidy(tree),
         Dumper=_Plain,
         sort_keys=False,
@@ -58,9 +65,7 @@ def write_calibration_file(file: CalibrationFile, target: Path) -> None:
         width=100,
         default_flow_style=None,
     )
-    beside = target.with_name(target.name + ".new")
-    beside.write_text(text)
-    beside.replace(target)
+    return f"{header}\n{text}"
 
 
 def made_from(

@@ -10,6 +10,10 @@ import msgspec
 import typer
 
 from fusion_rt.clock import NS_PER_S, RigClock
+from fusion_rt.config import known_names
+from fusion_rt.errors import FaultError
+from fusion_rt.faults import FaultFile, load_fault_file, parse_schedule
+from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.session import Session, default_run_dir, start_session
@@ -48,6 +52,15 @@ def run_command(
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop by itself after so long.")
     ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="Folder to keep the latency ledger in, for `report`.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="On purpose, e.g. 'lidar drop 10s..15s'; repeatable.")
+    ] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="More of them: a YAML file of seed and faults.")
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a rig until Ctrl-C, restarting whatever dies. Watch it with `fusion-rt top`."""
@@ -56,7 +69,9 @@ def run_command(
     stop = StopRequest()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     loaded = load_rig(find_rig(rig))
-    with _session_of(loaded, run_dir or default_run_dir(loaded.name)) as session:
+    schedule = _faults_of(loaded, fault or [], faults)
+    run_dir = run_dir or default_run_dir(loaded.name)
+    with _session_of(loaded, run_dir, rows, schedule) as session:
         clock = session.clock()
         end_ns = None if seconds is None else clock.now_ns() + int(seconds * NS_PER_S)
         _supervise(loaded, session, clock, stop, end_ns)
@@ -71,7 +86,20 @@ def _supervise(
     Supervisor(rig, session, clock, Notifier()).run(should_stop)
 
 
-def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
+def _faults_of(rig: Rig, texts: list[str], path: Path | None) -> FaultFile:
+    """What is to be done on purpose; refused when it would befall nobody."""
+    written = load_fault_file(path) if path else FaultFile(faults=[])
+    both = FaultFile(seed=written.seed, faults=[*written.faults, *texts])
+    for fault in parse_schedule(both.faults).faults:
+        if not any(fault.concerns(topic) for topic in rig.sensors):
+            known = known_names(fault.who, rig.sensors)
+            raise FaultError(fault.who, f"expected a sensor of the rig {rig.name}", known)
+    return both
+
+
+def _session_of(
+    rig: Rig, run_dir: Path, rows: Path | None, faults: FaultFile
+) -> AbstractContextManager[Session]:
     remote = rig.remote
     return start_session(
         run_dir,
@@ -80,5 +108,11 @@ def _session_of(rig: Rig, run_dir: Path) -> AbstractContextManager[Session]:
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
         calibration=str(rig.calibration.source.resolve()),
+        latency=msgspec.to_builtins(rig.latency),
+        rows=str(rows.resolve()) if rows else None,
+        faults=tuple(faults.faults),
+        fault_seed=faults.seed,
+        record=msgspec.to_builtins(rig.record),
+        files=logged_rig(rig).files,
         watch_mountings=rig.watch_mountings,
     )

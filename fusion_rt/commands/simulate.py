@@ -1,18 +1,21 @@
 """`fusion-rt simulate`: a drive through a simulated city, made as fast as the machine can."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.errors import SimulationError
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.sim.scenario import scenario_named
+
+if TYPE_CHECKING:
+    from fusion_rt.sim.dataset import DatasetWriter
+    from fusion_rt.sim.log_dataset import LogDatasetWriter
 
 T = TypeVar("T")
 _LAST = 0.999
@@ -31,7 +34,7 @@ def simulate_command(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same drive.")] = 1,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder of the dataset. (.mcap is not there yet.)"),
+        typer.Option("-o", "--output", help="A new folder, or a new log: drive.mcap."),
     ] = None,
     rig: Annotated[str, typer.Option(help="Rig whose sensors are simulated.")] = "sim",
     preview: Annotated[
@@ -45,9 +48,6 @@ def simulate_command(
 
     Without -o nothing is kept. Needs the extra `sim`.
     """
-    if output is not None and output.suffix == ".mcap":
-        problem = "expected a folder, got an .mcap file, which this command cannot write yet"
-        raise SimulationError(str(output), problem, f"-o {output.with_suffix('')}")
     loaded = load_rig(find_rig(rig))
     at_s = seconds * _LAST if preview_at is None else preview_at
     digest = _make(loaded, scenario, seed, seconds, output, preview, at_s)
@@ -64,7 +64,6 @@ def _make(
     at_s: float,
 ) -> str:
     # Imported here: `fusion-rt --help` must work without the extra.
-    from fusion_rt.sim.dataset import DatasetWriter
     from fusion_rt.sim.drive import Digest, Drive
     from fusion_rt.sim.preview import PreviewMaker
 
@@ -72,7 +71,7 @@ def _make(
     drive, digest = Drive(rig, scenario, seed), Digest()
     maker = PreviewMaker(drive, rig.calibration, round(at_s * NS_PER_S))
     with ExitStack() as open_files:
-        writer = None if output is None else open_files.enter_context(DatasetWriter(output, rig))
+        writer = None if output is None else open_files.enter_context(_writer(output, rig))
         for made in _tracked(
             drive.messages(seconds), drive.count(seconds), f"{name}, {seconds:g} s"
         ):
@@ -89,6 +88,15 @@ def _make(
     if preview is not None:
         maker.write(preview)
     return digest.hex()
+
+
+def _writer(output: Path, rig: Rig) -> "AbstractContextManager[DatasetWriter | LogDatasetWriter]":
+    from fusion_rt.sim.dataset import DatasetWriter
+    from fusion_rt.sim.log_dataset import LogDatasetWriter
+
+    if output.suffix == ".mcap":
+        return LogDatasetWriter(output, rig)
+    return DatasetWriter(output, rig)
 
 
 def _tracked(made: Iterable[T], total: int, title: str) -> Iterator[T]:

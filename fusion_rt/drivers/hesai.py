@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from fusion_rt.drivers.port import Driver, DriverPort, Messages
+from fusion_rt.drivers.port import Driver, DriverPort, Messages, RigPath
 from fusion_rt.lidar.hesai import PORT, HesaiDecoder, read_angles
 from fusion_rt.lidar.hesai_models import MODELS
 from fusion_rt.lidar.options import LidarOptions
@@ -14,7 +14,7 @@ class HesaiOptions(LidarOptions, frozen=True, kw_only=True):
     """Options of a Hesai."""
 
     model: Literal["Pandar40P", "Pandar64", "XT16", "XT32", "QT64", "QT128"]
-    calibration: str | None = None
+    calibration: RigPath | None = None
     """CSV of the unit's own angles; must be there for all but the XT, whose units are alike."""
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fusion_rt.drivers.port import Driver, DriverPort, Messages
+from fusion_rt.drivers.port import Driver, DriverPort, Messages, RigPath
 from fusion_rt.lidar.options import LidarOptions
 from fusion_rt.lidar.ouster import PORT, OusterDecoder
 from fusion_rt.lidar.ouster_metadata import read_metadata
@@ -12,7 +12,7 @@ from fusion_rt.lidar.stream import open_lidar
 class OusterOptions(LidarOptions, frozen=True, kw_only=True):
     """Options of an Ouster."""
 
-    metadata: str
+    metadata: RigPath
     """JSON file that the sensor offers at /api/v1/sensor/metadata."""
 
 

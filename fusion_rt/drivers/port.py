@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, get_args, get_type_hints
 
 import msgspec
 import numpy.typing as npt
@@ -56,6 +56,13 @@ SampleRateHz = Annotated[
     int, msgspec.Meta(ge=1000, le=384_000, description="samples per second and channel")
 ]
 
+_OF_RIG = "relative_to_rig"
+RigPath = Annotated[
+    str,
+    msgspec.Meta(description="path, relative to the rig file", extra={_OF_RIG: True}),
+]
+"""What an option that names a file is: drivers see it absolute (`with_absolute_paths`)."""
+
 
 class SensorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every sensor entry of a rig file may say; drivers add their own fields.
@@ -91,6 +98,29 @@ class AudioOptions(SensorOptions, frozen=True, kw_only=True):
 
     channels: Channels | None = None
     sample_rate_hz: SampleRateHz | None = None
+
+
+def with_absolute_paths(options: SensorOptions, folder: Path) -> SensorOptions:
+    """The options with every `RigPath` as seen from the rig file's folder."""
+    hints = get_type_hints(type(options), include_extras=True)
+    found: dict[str, Any] = {}
+    for name, hint in hints.items():
+        value = getattr(options, name)
+        if _OF_RIG in _extras(hint) and value is not None:
+            is_one = isinstance(value, str)
+            found[name] = _placed(value, folder) if is_one else [_placed(x, folder) for x in value]
+    return msgspec.structs.replace(options, **found) if found else options
+
+
+def _placed(path: str, folder: Path) -> str:
+    return str(folder.resolve() / Path(path).expanduser())
+
+
+def _extras(hint: Any) -> set[str]:
+    """The keys of all `Meta(extra=...)` in an annotation."""
+    metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    keys = {key for meta in metas for key in meta.extra or ()}
+    return keys.union(*(_extras(part) for part in get_args(hint)))
 
 
 KIND_OPTIONS: dict[str, type[SensorOptions]] = {"camera": CameraOptions, "audio": AudioOptions}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from fusion_rt.drivers.port import Driver, DriverPort, Messages
+from fusion_rt.drivers.port import Driver, DriverPort, Messages, RigPath
 from fusion_rt.lidar.hdl64 import read_calibration
 from fusion_rt.lidar.options import LidarOptions
 from fusion_rt.lidar.stream import open_lidar
@@ -18,7 +18,7 @@ class VelodyneOptions(LidarOptions, frozen=True, kw_only=True):
         "VLP-16", "Puck-Hi-Res", "VLP-32C", "HDL-32E", "HDL-64E-S2", "HDL-64E-S3", "VLS-128"
     ]
     """A Puck LITE is a VLP-16, an Ultra Puck a VLP-32C, an Alpha Prime a VLS-128."""
-    calibration: str | None = None
+    calibration: RigPath | None = None
     """YAML of the unit's own angles and corrections; must be there for an HDL-64E."""
 
     def __post_init__(self) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.drivers.port import READ_DEADLINE_NS, Driver, DriverPort, Messages
+from fusion_rt.drivers.port import Driver, DriverPort, Messages, RigPath
 from fusion_rt.errors import DriverError
 from fusion_rt.messages import AudioChunk
-from fusion_rt.pacing import at_deadlines, wait_until
+from fusion_rt.pacing import at_deadlines, until_replaced, wait_until
 from fusion_rt.reconnect import reconnecting
 from fusion_rt.sound.options import ChunkOptions
 from fusion_rt.sound.wav_file import WavArray
@@ -20,7 +20,7 @@ from fusion_rt.sound.wav_file import WavArray
 class WavOptions(ChunkOptions, frozen=True, kw_only=True):
     """Options of a recording of microphones."""
 
-    path: str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
+    path: RigPath | Annotated[list[RigPath], msgspec.Meta(min_length=1, max_length=64)]
     """One file, or one per microphone or group of them, in channel order."""
     pace: Literal["recorded", "asap"] = "recorded"
     """recorded: as it was, stamped now. asap: without waiting, stamps as even as the samples."""
@@ -54,7 +54,7 @@ def chunks(options: WavOptions, port: DriverPort) -> Generator[AudioChunk | None
             yield chunk
             if chunk is not None:
                 first_sample = chunk.first_sample + len(chunk.samples)
-        yield from _until_replaced(options.paths(), port)
+        yield from until_replaced(options.paths(), port.clock)
 
 
 @contextmanager
@@ -96,26 +96,6 @@ def _played(
             rate_hz=array.rate_hz,
             first_sample=first_sample + played - len(samples),
         )
-
-
-def _until_replaced(paths: list[str], port: DriverPort) -> Iterator[None]:
-    """Returns when any of the files is another than it was; raises nothing where they are gone."""
-    before = _identities(paths)
-    while (now := _identities(paths)) == before or None in now:
-        port.clock.sleep_until_ns(port.clock.now_ns() + READ_DEADLINE_NS)
-        yield None
-
-
-def _identities(paths: list[str]) -> list[tuple[int, int, int] | None]:
-    found: list[tuple[int, int, int] | None] = []
-    for path in paths:
-        try:
-            state = Path(path).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((state.st_ino, state.st_size, state.st_mtime_ns))
-    return found
 
 
 DRIVERS = {"audio": Driver(WavOptions, open_audio)}

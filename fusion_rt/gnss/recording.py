@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort, Messages
+from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort, Messages, RigPath
 from fusion_rt.errors import DriverError
 from fusion_rt.gnss.decoder import GnssDecoder
 from fusion_rt.gnss.fix import fix_from_solution
@@ -30,7 +30,7 @@ _USUAL_STEP_NS = NS_PER_S
 class GpsRecording(GpsOptions, frozen=True, kw_only=True):
     """Options of a recording of a receiver."""
 
-    path: str
+    path: RigPath
     pace: Literal["recorded", "asap"] = "recorded"
     """recorded: as it was, stamped now. asap: without waiting, stamped with the receiver's UTC."""
     repeat: bool = False

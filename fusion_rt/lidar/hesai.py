@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.lidar.blocks import Fields, Lasers, place, select_returns
 from fusion_rt.lidar.cloud import Cloud, Integers, ranks
-from fusion_rt.lidar.hesai_models import MODELS, schedule
+from fusion_rt.lidar.hesai_models import MODELS, Model, schedule
 from fusion_rt.lidar.turns import TURN, Turn, stacked
 
 PORT = 2368
@@ -19,6 +19,15 @@ _BLOCK_START = b"\xff\xee"
 _PANDAR40_UNIT_M = 0.004  # its packets have no header to say so
 _RETURNS = {0x39: 2, 0x3A: 2, 0x3B: 2, 0x3C: 2, 0x3E: 2}
 """Return mode -> blocks with one azimuth; all other modes have one."""
+
+
+def names_model(packet: bytes, model: Model) -> bool:
+    """Whether a packet of the right size says that it is this model's."""
+    if model.counts_at is None:
+        ends = range(0, model.blocks * model.block_bytes, model.block_bytes)
+        return all(packet[at : at + 2] == _BLOCK_START for at in ends)
+    counts = packet[model.counts_at : model.counts_at + 2]
+    return packet[:2] == _START and counts == bytes((model.lasers, model.blocks))
 
 
 class HesaiDecoder:
@@ -42,13 +51,7 @@ class HesaiDecoder:
         model = self._model
         if len(packet) not in model.sizes:
             return "foreign_packets"
-        if model.counts_at is None:
-            ends = range(0, model.blocks * model.block_bytes, model.block_bytes)
-            is_right = all(packet[at : at + 2] == _BLOCK_START for at in ends)
-        else:
-            counts = packet[model.counts_at : model.counts_at + 2]
-            is_right = packet[:2] == _START and counts == bytes((model.lasers, model.blocks))
-        if not is_right:
+        if not names_model(packet, model):
             return "wrong_model"
         return "corrupt_packets" if max(self.angles(packet)) >= TURN else None
 

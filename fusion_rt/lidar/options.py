@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from fusion_rt.drivers.port import SensorOptions
-from fusion_rt.lidar.device_clock import ClockSource
+from fusion_rt.device_clock import ClockSource
+from fusion_rt.drivers.port import RigPath, SensorOptions
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="UDP port")]
 AzimuthDeg = Annotated[float, msgspec.Meta(ge=0, lt=360)]
@@ -25,7 +25,7 @@ class LidarOptions(SensorOptions, frozen=True, kw_only=True):
     """Only packets from this address; needed where two sensors send to one port."""
     group: str | None = None
     """Multicast group to join."""
-    path: str | None = None
+    path: RigPath | None = None
     """A recording instead of the network: pcap, pcapng, or a ROS 2 bag (.db3, .mcap, folder)."""
     topic: str | None = None
     """Topic of a bag that holds more than one with packets."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from fusion_rt.clock import NS_PER_S, Clock
+from fusion_rt.device_clock import DeviceClock
 from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort
 from fusion_rt.errors import DriverError
 from fusion_rt.lidar.cloud import Cloud, Decoder, lost_packets
-from fusion_rt.lidar.device_clock import DeviceClock
 from fusion_rt.lidar.options import LidarOptions
 from fusion_rt.lidar.turns import Turn, TurnCutter
 from fusion_rt.messages import LidarSweep

@@ -1,18 +1,15 @@
 """Reads the recorded bytes of ROS 2 bags, sqlite3 and MCAP: what packets and imports start from."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
-
-from fusion_rt.drivers.port import from_extra
-
-if TYPE_CHECKING:
-    from mcap.reader import McapReader
-    from mcap.summary import Summary
+from mcap.exceptions import McapError
+from mcap.reader import McapReader, make_reader
+from mcap.summary import Summary
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -45,7 +42,7 @@ class Stored(NamedTuple):
 class Storage(Protocol):
     """One file of a bag."""
 
-    topics: Mapping[str, StoredTopic]
+    topics: dict[str, StoredTopic]
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in the order in which they were received."""
@@ -89,9 +86,7 @@ class _SqliteStorage:
         self._ids: dict[str, int] = {}
         self.topics: dict[str, StoredTopic] = {}
         rows = database.execute(f"SELECT id, name, type, {encoding} FROM topics ORDER BY id")
-        counts = dict(
-            database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id")
-        )
+        counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         for identity, name, kind, encoding in rows:
             self._ids[name] = identity
             self.topics[name] = StoredTopic(
@@ -130,9 +125,6 @@ class _SqliteStorage:
 
 @contextmanager
 def _open_mcap(path: Path) -> Iterator[Storage]:
-    with from_extra("sensors"):
-        from mcap.exceptions import McapError
-        from mcap.reader import make_reader
     with path.open("rb") as file:
         try:
             reader = make_reader(file)
@@ -145,7 +137,7 @@ def _open_mcap(path: Path) -> Iterator[Storage]:
 
 
 class _McapStorage:
-    def __init__(self, reader: "McapReader", summary: "Summary") -> None:
+    def __init__(self, reader: McapReader, summary: Summary) -> None:
         self._reader = reader
         counts = summary.statistics.channel_message_counts if summary.statistics else {}
         self.topics: dict[str, StoredTopic] = {}
@@ -165,4 +157,3 @@ class _McapStorage:
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         for _, channel, message in self._reader.iter_messages(topics=topics):
             yield Stored(channel.topic, message.log_time, message.data)
-

@@ -143,9 +143,7 @@ class DatasetWriter:
 
     def _write_image(self, name: str, number: int, frame: CameraFrame) -> str:
         path = self._path(name, number, ".jpg")
-        image = frame.image if frame.encoding == "bgr8" else frame.image[..., ::-1]
-        _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        path.write_bytes(jpeg.tobytes())
+        path.write_bytes(jpeg_from_frame(frame).tobytes())
         return f"{name}/{path.name}"
 
     def _write_sweep(
@@ -172,6 +170,13 @@ class DatasetWriter:
         self._recordings[name].writeframesraw(chunk.samples.tobytes())
         place = {"first_sample": chunk.first_sample, "offset": offset, "samples": frames}
         return {"file": f"{name}.wav", **place}
+
+
+def jpeg_from_frame(frame: CameraFrame) -> npt.NDArray[np.uint8]:
+    """The bytes of a JPEG of a bgr8 or rgb8 frame."""
+    image = frame.image if frame.encoding == "bgr8" else frame.image[..., ::-1]
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return np.asarray(jpeg, np.uint8)
 
 
 def read_head(folder: Path) -> Head:

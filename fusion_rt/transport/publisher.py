@@ -97,8 +97,8 @@ class Publisher:
         message: Message,
         watermark_ns: int | None = None,
         trace: tuple[tuple[str, int], ...] = (),
-    ) -> None:
-        """Send to everybody who listens now; never blocks."""
+    ) -> int:
+        """Send to everybody who listens now; never blocks. Returns `sent_ns`."""
         self._check(message)
         if not self._slots.is_lent:  # else the loan has done it, before the data was there to send
             self._refresh()
@@ -109,7 +109,7 @@ class Publisher:
         if not has_lanes:
             self._slots.end_loan()
             if not has_plain:
-                return
+                return self._clock.now_ns()
         body, arrays = self._codec.encode(message)
         payloads = self._slots.place(arrays) if has_lanes else None
         header = Header(
@@ -132,6 +132,7 @@ class Publisher:
             self.counters[Drop.RING_FULL.value] += 1
         if has_plain:
             self._send_plain(header, arrays)
+        return header.sent_ns
 
     def close(self) -> None:
         """Subscribers keep what they have taken."""

@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 import psutil
 
+from fusion_rt.device_clock import DeviceClock
 from fusion_rt.lidar.blocks import Lasers
 from fusion_rt.lidar.cloud import Cloud, Decoder, lost_packets
-from fusion_rt.lidar.device_clock import DeviceClock
 from fusion_rt.lidar.hesai import HesaiDecoder
 from fusion_rt.lidar.hesai_models import MODELS as HESAI
 from fusion_rt.lidar.ouster import OusterDecoder

@@ -12,10 +12,12 @@ pytest.importorskip("cv2", reason="the extra sim is not installed")
 import cv2
 
 from fusion_rt.errors import ConfigError, SimulationError
+from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import CameraFrame, LidarSweep
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.sim.dataset import DatasetWriter, read_head, read_messages, read_truths
 from fusion_rt.sim.drive import Digest, Drive
+from fusion_rt.sim.log_dataset import TRUTH, TruthRow
 from fusion_rt.sim.scenario import load_scenario
 from fusion_rt.sim.truth import is_seen_by_camera, is_seen_by_lidar, seen_ids
 
@@ -136,11 +138,21 @@ def test_a_damaged_head_is_named(tmp_path: Path) -> None:
         read_head(tmp_path)
 
 
-def test_mcap_is_refused_in_one_line(tmp_path: Path) -> None:
-    refused = simulate("urban_day", "-o", str(tmp_path / "a.mcap"))
-    assert refused.returncode == 2
-    assert "cannot write yet; -o" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+def test_a_log_holds_the_same_drive_as_it_would_have_been_received(
+    tmp_path: Path, rig: Rig
+) -> None:
+    made = simulate("siren_behind", "--seconds", "0.3", "-o", str(tmp_path / "a.mcap"))
+    assert made.returncode == 0, made.stderr
+    drive = Drive(rig, load_scenario("siren_behind"), 1)
+    with LogReader(tmp_path / "a.mcap") as log:
+        read = list(log.messages())
+        truths = list(log.rows(TRUTH, TruthRow))
+        assert log.about["rig_digest"] == rig.digest
+    shots = [(one.topic, one.shot.stamp_ns, one.shot.sent_ns) for one in drive.messages(0.3)]
+    logged = [(one.header.topic, one.message.stamp_ns, one.header.sent_ns) for one in read]
+    assert sorted(logged) == sorted(shots)
+    assert [truth.t_ns for truth in truths] == [truth.t_ns for truth in drive.truths(0.3)]
+    assert all(one.header.fingerprint for one in read if one.header.topic != "gps/main")
 
 
 def test_a_wrong_scenario_is_refused_in_one_line() -> None:

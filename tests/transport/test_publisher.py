@@ -129,3 +129,9 @@ def test_a_topic_whose_lock_was_cleared_meanwhile_is_refused(
     monkeypatch.setattr(fcntl, "flock", lambda *_: remove())
     with pytest.raises(PublisherError, match="lost its lock to a rig that starts; start it again"):
         Publisher(CAMERA, session, clock)
+
+
+def test_publishing_says_when_it_sent(camera: Publisher, queue: Subscriber) -> None:
+    join(camera, queue, camera_frame(0))
+    sent_ns = camera.publish(camera_frame(1))
+    assert receive(queue).header.sent_ns == sent_ns

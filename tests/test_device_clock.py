@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.lidar.device_clock import CLOCK_DISAGREES, CLOCK_JUMPS, ClockSource, DeviceClock
+from fusion_rt.device_clock import CLOCK_DISAGREES, CLOCK_JUMPS, ClockSource, DeviceClock
 
 HOUR_NS = 3600 * NS_PER_S
 OFFSET_NS = 1_700_000_000 * NS_PER_S

@@ -1,4 +1,4 @@
-"""Relates a LiDAR's own clock to rig time, when a sweep is stamped.
+"""Relates a device's own clock to rig time, when a sweep or a network camera's frame is stamped.
 
 Packets arrive late by varying times, never early: the least difference between receipt and device
 time, over the last seconds, is the offset between the clocks plus the shortest way there is. It
@@ -9,10 +9,11 @@ from collections import Counter
 from typing import Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.lidar.cloud import Integers, middle
 
+Integers = npt.NDArray[np.int64]
 Difference = TypeVar("Difference", int, Integers)
 ClockSource = Literal["receipt", "utc"]
 CLOCK_JUMPS = "clock_jumps"
@@ -40,7 +41,8 @@ class DeviceClock:
         apart_ns = self._signed(recv_ns - device_ns % self._wrap_ns)
         known_ns = int(apart_ns[0]) if self._offset_ns is None else self._offset_ns
         late_ns = self._signed(apart_ns - known_ns)
-        is_sane = np.abs(late_ns - middle(late_ns)) < _JUMP_NS
+        middle_ns = np.partition(late_ns, len(late_ns) // 2)[len(late_ns) // 2]
+        is_sane = np.abs(late_ns - middle_ns) < _JUMP_NS
         least_ns = known_ns + int(late_ns[is_sane].min())
         has_jumped = abs(least_ns - known_ns) > _JUMP_NS
         if self._offset_ns is None or has_jumped:

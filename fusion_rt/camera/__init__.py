@@ -1,0 +1,1 @@
+"""From what cameras and recordings of them deliver to stamped frames."""

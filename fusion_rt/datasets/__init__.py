@@ -1,0 +1,1 @@
+"""The layouts of public data sets, read for import, training and evaluation alike."""

@@ -1,0 +1,1 @@
+"""What this machine has that could be a sensor of a rig."""
