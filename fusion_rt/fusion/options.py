@@ -163,13 +163,15 @@ def _model(options: FusionOptions, rig_folder: Path, problems: Problems) -> Mode
 def _offered(sensors: dict[str, Sensor], remote: Remote | None) -> list[StreamPlan]:
     """Every sensor topic of the rig, whatever the model takes."""
     here = [
-        _planned(topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device (driver {name})")
+        planned_stream(
+            topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device (driver {name})"
+        )
         for topic, sensor in sensors.items()
         if (name := sensor.options.driver)
     ]
     there = [
         msgspec.structs.replace(
-            _planned(
+            planned_stream(
                 topic, default_frame(topic), topic_kind(topic).rate_hz, f"the host at {at.address}"
             ),
             address=at.address,
@@ -181,7 +183,7 @@ def _offered(sensors: dict[str, Sensor], remote: Remote | None) -> list[StreamPl
     return [*here, *there]
 
 
-def _planned(topic: str, frame: str, rate_hz: float, device: str) -> StreamPlan:
+def planned_stream(topic: str, frame: str, rate_hz: float, device: str) -> StreamPlan:
     kind = kind_name(topic)
     match, tolerance_ms = _MATCH.get(kind, ("nearest", 60))
     return StreamPlan(
