@@ -28,6 +28,7 @@ from fusion_rt.rig import Rig, find_rig, load_rig
 ANSWERS_TOPIC = "detections/fused"
 FIRST_FAULT_S = 15.0
 """After the start of the run: until then processes start, and the healthy rig is measured."""
+_PLAIN_WIDTH = 180  # where there is no terminal to fit
 EXIT_WORSE = 1
 """A budget was broken, or the run is worse than the one it was compared with."""
 
@@ -147,7 +148,7 @@ def faults_command(
     table = Table(*HEAD)
     for row in rows:
         table.add_row(*row_cells(row))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 
 def _reference_hz(rig: Rig, run: Run) -> float:
