@@ -7,7 +7,8 @@ part in a thousand, whether it is a microsecond or a minute. Two histograms merg
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 _DETAIL_BITS = 10  # 1024 buckets per power of two: 0.1 %
 _LINEAR = 2 << _DETAIL_BITS  # below this every value has its own bucket
@@ -58,10 +59,19 @@ class Histogram:
                 return value_ns
         return self.max_ns
 
-    def at_most(self, value_ns: int) -> int:
-        """How many did not exceed `value_ns`, to the width of a bucket."""
-        limit = _bucket(min(max(value_ns, 0), MAX_NS))
-        return sum(count for bucket, count in self._buckets.items() if bucket <= limit)
+    def at_most(self, bounds_ns: Sequence[int]) -> list[int]:
+        """How many did not exceed each of the bounds, ascending; to the width of a bucket."""
+        limits = [_bucket(min(max(bound_ns, 0), MAX_NS)) for bound_ns in bounds_ns]
+        counts = [0] * (len(limits) + 1)
+        for bucket, count in self._buckets.items():
+            counts[bisect_left(limits, bucket)] += count
+        return list(accumulate(counts[:-1]))
+
+    def copy(self) -> "Histogram":
+        """Another one with the same content."""
+        other = Histogram()
+        other.merge(self)
+        return other
 
     def curve(self) -> Iterator[tuple[int, int]]:
         """Each value that occurred, with the number of durations up to it; ascending."""
