@@ -265,7 +265,7 @@ def test_an_unknown_driver_is_told_with_the_likeliest_one() -> None:
         (
             HEAD + LIDAR + "sensor: {}",
             'r.yaml:5: sensor: unknown field; did you mean "sensors"? '
-            "known: calibration, latency, record, remote, rig, sensors, supervisor, "
+            "known: calibration, foxglove, latency, record, remote, rig, sensors, supervisor, "
             "watch_mountings",
         ),
         (
@@ -445,7 +445,8 @@ def test_a_watched_mounting_is_a_camera_and_a_lidar_of_the_rig() -> None:
     errors = errors_of(HEAD + SENSORS + "watch_mountings: {camera/back: gps/main}\n")
     place = 'r.yaml:8: watch_mountings."camera/back": '
     assert errors == [
-        f'{place}expected a camera of this rig, got "camera/back"; known: camera/front',
+        f'{place}expected a camera of this rig, got "camera/back"; '
+        'did you mean "camera/front"? known: camera/front',
         f'{place}expected a lidar of this rig, got "gps/main"; known: lidar/top',
     ]
 
