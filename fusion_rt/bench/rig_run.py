@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -52,29 +53,13 @@ class RigRun:
 def running(rig: Path, folder: Path, words: Sequence[str] = ()) -> Iterator[RigRun]:
     """The rig, from start to an orderly end; its rows are in `folder`/rows afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [
-        "run",
-        str(rig),
-        "--run-dir",
-        str(folder / "run"),
-        "--rows",
-        str(folder / "rows"),
-        "--parent",
-        str(os.getpid()),
-        *words,
-    ]
-    with (folder / _LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fusion_rt", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield RigRun(_attach(folder, process), process, folder)
-    finally:
-        _stop(process)
+    with tempfile.TemporaryDirectory(prefix="rig-") as short:  # a socket's path has little room
+        run_dir = Path(short, "run")
+        process = _started(rig, run_dir, folder, words)
+        try:
+            yield RigRun(_attach(run_dir, folder, process), process, folder)
+        finally:
+            _stop(process)
 
 
 def log_end(folder: Path) -> str:
@@ -83,12 +68,36 @@ def log_end(folder: Path) -> str:
     return "\n".join(lines[-_LOG_LINES:])
 
 
-def _attach(folder: Path, process: "subprocess.Popen[bytes]") -> Session:
+def _started(
+    rig: Path, run_dir: Path, folder: Path, words: Sequence[str]
+) -> "subprocess.Popen[bytes]":
+    arguments = [
+        "run",
+        str(rig),
+        "--run-dir",
+        str(run_dir),
+        "--rows",
+        str(folder / "rows"),
+        "--parent",
+        str(os.getpid()),
+        *words,
+    ]
+    with (folder / _LOG_FILE).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fusion_rt", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _attach(run_dir: Path, folder: Path, process: "subprocess.Popen[bytes]") -> Session:
     clock = RigClock.starting_now()
     due_ns = clock.now_ns() + _START_NS
     while clock.now_ns() < due_ns and process.poll() is None:
         with contextlib.suppress(SessionError):
-            return attach_session(folder / "run")
+            return attach_session(run_dir)
         clock.sleep_until_ns(clock.now_ns() + _LOOK_NS)
     raise BenchError("the rig did not start", log_end(folder))
 
