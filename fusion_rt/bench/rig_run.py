@@ -12,9 +12,11 @@ from pathlib import Path
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.errors import BenchError, SessionError
 from fusion_rt.session import Session, attach_session
+from fusion_rt.transport.subscriber import Subscriber
 
 _START_NS = 60 * NS_PER_S
 _LOOK_NS = 20 * NS_PER_MS
+_LISTEN_NS = 200 * NS_PER_MS
 _STOP_S = 20.0
 _LOG_LINES = 20
 _LOG_FILE = "log"
@@ -39,6 +41,15 @@ class RigRun:
             except subprocess.TimeoutExpired:
                 return
             raise self._ended()
+
+    def wait_for_answer(self, topic: str) -> None:
+        """Until the first message of `topic`: nodes have started, engines are loaded."""
+        due_ns = self.clock.now_ns() + _START_NS
+        with Subscriber([topic], self.session, self.clock) as subscriber:
+            while subscriber.receive_header(_LISTEN_NS) is None:
+                self.check()
+                if self.clock.now_ns() > due_ns:
+                    raise BenchError(f"the rig gave no answers on {topic}", log_end(self._folder))
 
     def check(self) -> None:
         """Raises BenchError when it has ended."""

@@ -12,6 +12,7 @@ from tests.process.rigs import fusion_rt
 from tests.tiny_model import write_model
 
 pytest.importorskip("embreex", reason="needs the extra sim")
+pytest.importorskip("fusion_rt.fusion.runner", reason="needs the fusion node")
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 RIG = """rig: small
 calibration: {calibration}
@@ -21,7 +22,7 @@ sensors:
 fusion: {{model: tiny}}
 latency: {{budgets: {{end_to_end: {{p50_ms: 5000}}}}}}
 """
-SHORT = ("--seconds", 3, "--warm-up", 1)
+SHORT = ("--seconds", 3, "--warm-up", 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_a_silent_sensor_is_told_and_comes_back(rig, tmp_path):
     slot = Slot(fault_s=1.5, rest_s=2.5)
     placed = place(cases, slot, first_s=6.0)
     told = []
-    seen = watch_faults(load_rig(rig), "detections/fused", placed, tmp_path, 4.0, told.append)
+    seen = watch_faults(load_rig(rig), placed, tmp_path, 4.0, told.append)
     healthy, silent = rows_of(placed, seen, lambda _: None)
     assert told[-2:] == ["none: ", "silent: gps/main"]
     assert (healthy.detect_ms, silent.fault) == (None, "silent")

@@ -17,6 +17,7 @@ from fusion_rt.bench.prerender import played_tree, prerender, write_rig
 from fusion_rt.bench.rig_run import running
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.faults import FaultFile
+from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.latency.row_file import read_rows
 from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.sync.synchronizer import STALL_PACE_NS
@@ -31,7 +32,6 @@ from tests.soak.judge import (
 )
 from tests.soak.schedule import random_faults
 
-ANSWERS = "detections/fused"
 REFERENCE = "lidar/top"
 MOST_STEP_NS = STALL_PACE_NS + NS_PER_S // 10
 """Of a stall of everything the synchronizer cannot tell whose it is, and takes its time."""
@@ -82,7 +82,7 @@ def listen(rig_run, seconds):
     clock, heard, samples = rig_run.clock, [], []
     start_ns = clock.now_ns()
     sample_due_ns = start_ns
-    with Subscriber([ANSWERS], rig_run.session, clock, queue_depth=256) as subscriber:
+    with Subscriber([FUSION_TOPIC], rig_run.session, clock, queue_depth=256) as subscriber:
         while (now_ns := clock.now_ns()) < start_ns + seconds * NS_PER_S:
             rig_run.check()
             arrival = subscriber.receive_header(200 * NS_PER_MS)
