@@ -12,7 +12,6 @@ from tests.process.rigs import fusion_rt
 from tests.tiny_model import write_model
 
 pytest.importorskip("embreex", reason="needs the extra sim")
-pytest.importorskip("fusion_rt.fusion.runner", reason="needs the fusion node")
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 RIG = """rig: small
 calibration: {calibration}
