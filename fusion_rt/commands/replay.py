@@ -16,6 +16,7 @@ from fusion_rt.errors import FaultError, LogError
 from fusion_rt.faults import FaultSchedule, load_fault_file, parse_schedule
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
+from fusion_rt.replay.lockstep import DecisionsOnly
 from fusion_rt.replay.plan import plan_of
 from fusion_rt.replay.run import Replay, RunResult, Slice, rig_of
 from fusion_rt.rig import Rig, find_rig, load_rig
@@ -66,7 +67,10 @@ def replay_command(
         recorded_on = load_rig(find_rig(rig)) if rig else rig_of(reader)
         part = _slice(reader, from_s, to_s)
         _check_faults(schedule, recorded_on)
-        replay = Replay(reader, plan_of(recorded_on, reader), part, schedule)
+        plan = plan_of(recorded_on, reader)
+        topics = [stream.topic for stream in plan.streams]
+        fusion = DecisionsOnly(plan, part.start_ns)
+        replay = Replay(reader, topics, fusion, part, schedule)
         pace = _stepped if step else _paced(paced, part.start_ns) if paced else _at_once
         with _progress(part, is_shown=not step) as show:
             for detections in replay.answers():
@@ -179,8 +183,7 @@ def _line(detections: Detections) -> str:
 def _show(result: RunResult) -> None:
     for change in result.modes:
         typer.echo(f"{change.stamp_ns} {change.mode} {'; '.join(change.reasons)}")
-    wait = result.latency_ms["wait"]
-    if wait:
+    if wait := result.wait_ms:
         typer.echo(f"a set waited {wait['p50']:.1f} ms (p50), {wait['p99']:.1f} ms (p99)")
     typer.echo(f"{len(result.sets)} sets in {result.seconds:.1f} s of log, x{result.speed:g}")
     typer.echo(f"digest: {result.digest}")
