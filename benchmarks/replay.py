@@ -24,8 +24,8 @@ from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
 from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, rig_of, whole
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, whole
 from fusion_rt.rig import find_rig, load_rig
 
 SECONDS = 30

@@ -17,8 +17,8 @@ from fusion_rt.faults import FaultSchedule, load_fault_file, parse_schedule
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
 from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, RunResult, Slice, rig_of
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, RunResult, Slice
 from fusion_rt.rig import Rig, find_rig, load_rig
 
 Paced = Callable[[int], bool]

@@ -3,8 +3,19 @@
 from fusion_rt.errors import LogError
 from fusion_rt.fusion.options import REFERENCE_ORDER, FusionPlan, StreamPlan, planned_stream
 from fusion_rt.logs.read import LogReader
+from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, rig_from
 from fusion_rt.logs.write import OWN
 from fusion_rt.rig import Rig
+
+
+def rig_of(log: LogReader) -> Rig:
+    """The rig a log was recorded on; raises LogError where it says nothing of it."""
+    files = {name: log.attachment(name) for name in (RIG_FILE, CALIBRATION_FILE)}
+    missing = [name for name, raw in files.items() if raw is None]
+    if missing:
+        problem = f"expected the rig's files inside, {' and '.join(missing)} missing"
+        raise LogError(str(log.path), problem, "name the rig: --rig RIG")
+    return rig_from({name: raw for name, raw in files.items() if raw is not None}, log.path)
 
 
 def plan_of(rig: Rig, log: LogReader) -> FusionPlan:

@@ -7,15 +7,12 @@ import msgspec
 import numpy as np
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
-from fusion_rt.errors import LogError
 from fusion_rt.faults import FaultSchedule
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, rig_from
 from fusion_rt.messages import Detections
 from fusion_rt.replay.decisions import AnsweredSet, DecisionDigest, answered
 from fusion_rt.replay.lockstep import Fusion, lockstep
 from fusion_rt.replay.source import with_faults
-from fusion_rt.rig import Rig
 from fusion_rt.transport.inbox import Received
 
 _PERCENTILES = (50, 90, 99, 100)
@@ -53,16 +50,6 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of log per second."""
     undecodable: dict[str, int]
     sets: tuple[AnsweredSet, ...]
-
-
-def rig_of(log: LogReader) -> Rig:
-    """The rig a log was recorded on; raises LogError where it says nothing of it."""
-    files = {name: log.attachment(name) for name in (RIG_FILE, CALIBRATION_FILE)}
-    missing = [name for name, raw in files.items() if raw is None]
-    if missing:
-        problem = f"expected the rig's files inside, {' and '.join(missing)} missing"
-        raise LogError(str(log.path), problem, "name the rig: --rig RIG")
-    return rig_from({name: raw for name, raw in files.items() if raw is not None}, log.path)
 
 
 class Replay:

@@ -14,8 +14,8 @@ import msgspec
 import yaml
 
 from fusion_rt.drivers.port import from_extra
-from fusion_rt.ros.types import AUDIO_COMMON, VISION
 from fusion_rt.ros.storage import MCAP_MAGIC, SQLITE_MAGIC, StorageError, Stored, open_storage
+from fusion_rt.ros.types import AUDIO_COMMON, VISION
 
 if TYPE_CHECKING:
     from rosbags.rosbag1 import Reader

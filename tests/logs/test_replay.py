@@ -19,8 +19,8 @@ from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, RunResult, rig_of, whole
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, RunResult, whole
 from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.transport.inbox import Received
 from tests.logs.drives import START_NS, drive
