@@ -136,9 +136,7 @@ def test_one_scene_of_the_tables_is_one_drive(tmp_path: Path) -> None:
 def test_scenes_are_to_be_chosen_where_there_are_several(tmp_path: Path) -> None:
     folder = tables(tmp_path / "set")
     with (
-        pytest.raises(
-            ForeignLogError, match=r"one scene, got 2: .*; choose by --scene"
-        ),
+        pytest.raises(ForeignLogError, match=r"one scene, got 2: .*; choose by --scene"),
         open_source(folder, ImportOptions()),
     ):
         pass
