@@ -87,7 +87,6 @@ class FusionCore:
         self._gps = plan.topic_of("gps")
         self._strides_ns: dict[str, int] = {}
         self._number = 0
-        self._is_judged_once = False
 
     @property
     def mode(self) -> ModeDecision:
@@ -99,19 +98,21 @@ class FusionCore:
         return {topic: monitor.verdict for topic, monitor in self.monitors.items()}
 
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
-        """Whether a frame that has just come is worth encoding; ask once, before `arrived`.
+        """Whether a frame that has just come is worth encoding.
 
-        Sound is encoded at every stride; a camera frame unless it lies so far from every reference
-        to be expected that another one will be nearer.
+        Not a camera frame so far from every reference to be expected that another will be nearer.
         """
         stream = self._streams[topic]
-        if stream.kind == "audio":
-            return self._begins_stride(topic, header.stamp_ns)
-        if stream.kind != "camera" or self.plan.options.encode_all:
-            return True
-        if topic == self.plan.reference:
+        if stream.kind != "camera" or self.plan.options.encode_all or topic == self.plan.reference:
             return True
         return self._grid.is_near(header.stamp_ns, stream.period_ns // 2 + _SLACK_NS)
+
+    def begins_stride(self, topic: str, stamp_ns: int) -> bool:
+        """Whether a chunk of sound is the first of its stride: windows are encoded once in each."""
+        stride = stamp_ns // AUDIO_STRIDE_NS
+        is_new = stride != self._strides_ns.get(topic)
+        self._strides_ns[topic] = stride
+        return is_new
 
     def arrived(
         self, header: ArrivedHeader, topic: str, recv_ns: int, token: Any, *, is_member: bool = True
@@ -170,12 +171,6 @@ class FusionCore:
         shift_ns = time_ns + member.error_ns - member.stamp_ns
         self.motion.shift_ns = shift_ns if abs(shift_ns) > _CLOCK_OFF_NS else 0
 
-    def _begins_stride(self, topic: str, stamp_ns: int) -> bool:
-        stride = stamp_ns // AUDIO_STRIDE_NS
-        is_new = stride != self._strides_ns.get(topic)
-        self._strides_ns[topic] = stride
-        return is_new
-
     def _reference_period_ns(self) -> int:
         if self.plan.reference is None:
             return round(NS_PER_S / self.plan.options.tick_hz)
@@ -221,5 +216,3 @@ def _rig_time_ns(frame_set: FrameSet) -> int:
 
 def _is_off(time_ns: int, frame_set: FrameSet) -> bool:
     return abs(time_ns - frame_set.reference_ns) > _CLOCK_OFF_NS
-
-

@@ -55,7 +55,7 @@ class DecisionsOnly:
         topic, message = header.topic, open_message()
         if isinstance(message, GpsFix):
             self._core.fix(message)
-        is_member = message is not None and self._core.is_wanted(header, topic)
+        is_member = message is not None and self._is_member(header)
         token: Any = None  # nothing is encoded
         sets = self._core.arrived(header, topic, recv_ns, token, is_member=is_member)
         if message is None:
@@ -69,6 +69,14 @@ class DecisionsOnly:
             answers += [decided(each) for each in self._core.advance(due_ns)]
             last_ns = due_ns
         return answers + [decided(each) for each in self._core.advance(now_ns)]
+
+
+    def _is_member(self, header: Header) -> bool:
+        """Of sound, what begins a stride; of cameras also what would not be encoded."""
+        topic = header.topic
+        if not topic.startswith("audio/"):
+            return True
+        return self._core.begins_stride(topic, header.stamp_ns)
 
 
 def decided(fusion_set: FusionSet) -> Detections:

@@ -40,6 +40,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     faults: tuple[str, ...]
     seed: int
+    model: str = ""
+    """Its directory; empty: only decisions were made."""
     seconds: float
     digest: str
     """Over the decisions (`fusion_rt.replay.decisions`)."""
@@ -88,13 +90,15 @@ class Replay:
         finally:
             self._took_ns = self._wall.now_ns() - begun_ns
 
-    def result(self, faults: tuple[str, ...] = ()) -> RunResult:
+    def result(self, faults: tuple[str, ...] = (), model: str = "") -> RunResult:
+        """What came of it so far; `faults` and `model` are only noted."""
         seconds = (self._part.end_ns - self._part.start_ns) / NS_PER_S
         took_ns = max(self._took_ns, 1)
         return RunResult(
             log=str(self._log.path),
             faults=faults,
             seed=self._schedule.seed,
+            model=model,
             seconds=seconds,
             digest=self._digest.hex(),
             modes=tuple(_mode_changes(self._sets)),
