@@ -54,6 +54,10 @@ def replay_command(
     rig: Annotated[
         str | None, typer.Option(help="Another rig than the one inside the log.")
     ] = None,
+    arrivals: Annotated[
+        Path | None,
+        typer.Option(help="Rows of the recorded run (`run --rows`): receipt as fusion had it."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Another model than the rig's: a directory or a name.")
     ] = None,
@@ -82,7 +86,7 @@ def replay_command(
             opened_fusion(plan, calibration, part.start_ns) as fusion,
             _progress(part, is_shown=not step) as show,
         ):
-            replay = Replay(reader, topics, fusion, part, schedule)
+            replay = Replay(reader, topics, fusion, part, schedule, arrivals)
             pace = _stepped if step else _paced(paced, part.start_ns) if paced else _at_once
             for detections in replay.answers():
                 show(replay.position_ns)

@@ -163,7 +163,9 @@ def _model(options: FusionOptions, rig_folder: Path, problems: Problems) -> Mode
 def _offered(sensors: dict[str, Sensor], remote: Remote | None) -> list[StreamPlan]:
     """Every sensor topic of the rig, whatever the model takes."""
     here = [
-        planned_stream(topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device (driver {name})")
+        planned_stream(
+            topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device (driver {name})"
+        )
         for topic, sensor in sensors.items()
         if (name := sensor.options.driver)
     ]

@@ -77,7 +77,10 @@ def _take_model(tree: dict[str, Any], model: str | None) -> None:
     fusion = tree.get("fusion")
     if model is not None:
         named = find_model(model)
-        tree["fusion"] = {**(fusion if isinstance(fusion, dict) else {}), "model": str(named.resolve())}
+        tree["fusion"] = {
+            **(fusion if isinstance(fusion, dict) else {}),
+            "model": str(named.resolve()),
+        }
     elif isinstance(fusion, dict):
         try:
             fusion["model"] = str(find_model(fusion.get("model", FusionOptions().model)).resolve())

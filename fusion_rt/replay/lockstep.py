@@ -70,7 +70,6 @@ class DecisionsOnly:
             last_ns = due_ns
         return answers + [decided(each) for each in self._core.advance(now_ns)]
 
-
     def _is_member(self, header: Header) -> bool:
         """Of sound, what begins a stride; of cameras also what would not be encoded."""
         topic = header.topic

@@ -10,9 +10,7 @@ from fusion_rt.replay.lockstep import DecisionsOnly, Fusion
 
 
 @contextmanager
-def opened_fusion(
-    plan: FusionPlan, calibration: Calibration, started_ns: int
-) -> Iterator[Fusion]:
+def opened_fusion(plan: FusionPlan, calibration: Calibration, started_ns: int) -> Iterator[Fusion]:
     """The model of the plan, loaded and warm; without one, decisions only."""
     if not plan.model:
         yield DecisionsOnly(plan, started_ns)

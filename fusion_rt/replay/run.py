@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
 from fusion_rt.replay.decisions import AnsweredSet, DecisionDigest, answered
 from fusion_rt.replay.lockstep import Fusion, lockstep
-from fusion_rt.replay.source import with_faults
+from fusion_rt.replay.source import with_arrivals, with_faults
 from fusion_rt.transport.inbox import Received
 
 _PERCENTILES = (50, 90, 99, 100)
@@ -64,8 +65,12 @@ class Replay:
         fusion: Fusion,
         part: Slice,
         schedule: FaultSchedule,
+        rows: Path | None = None,
     ) -> None:
-        """`fusion` has started at the part's start and seen nothing yet."""
+        """`fusion` has started at the part's start and seen nothing yet.
+
+        `rows`: of the ledger of the recorded run, for its own times of receipt.
+        """
         self.position_ns = part.start_ns
         """In the log: for whoever shows progress."""
         self._log = log
@@ -73,6 +78,7 @@ class Replay:
         self._fusion = fusion
         self._part = part
         self._schedule = schedule
+        self._rows = rows
         self._sets: list[AnsweredSet] = []
         self._digest = DecisionDigest()
         self._wall = RigClock.starting_now()
@@ -111,6 +117,8 @@ class Replay:
     def _messages(self) -> Iterator[Received]:
         part = self._part
         recorded = self._log.messages(self._topics, part.start_ns, part.end_ns)
+        if self._rows is not None:
+            recorded = with_arrivals(recorded, self._rows)
         for received in with_faults(recorded, self._schedule, part.start_ns):
             self.position_ns = received.recv_ns
             yield received
