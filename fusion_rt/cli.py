@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "record",
     "replay",
+    "replay-rig",
     "diff",
     "info",
     "recover",
