@@ -269,6 +269,28 @@ class Health(Message, frozen=True, kw_only=True, eq=False):
     processes: tuple[ProcessHealth, ...] = ()
     utc_drift_ns: int = 0
     """UTC minus rig time, as it has grown since the start."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong though every stream is well: a mounting that moved. One sentence each."""
+
+
+class MountingCheck(Message, frozen=True, kw_only=True, eq=False):
+    """How well a camera and a LiDAR still lie as calibrated. `stamp_ns` is the image's."""
+
+    camera: str
+    """Topic, as `lidar` is."""
+    lidar: str
+    pairs: int
+    """Of image and sweep, behind what is said here."""
+    skipped: int = 0
+    """Pairs that showed too little."""
+    score: float = 0.0
+    """Edge alignment of the last pair; how high depends on the scene."""
+    turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """By how much the camera seems turned about its x, y, z since it was calibrated."""
+    late_ns: int | None = None
+    """How late the camera is stamped against the LiDAR; None before enough pairs in motion."""
+    warning: str = ""
+    """Empty while all is well; else Health repeats it."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, eq=False):

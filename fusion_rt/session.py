@@ -61,6 +61,8 @@ class Session(msgspec.Struct, frozen=True):
     """Topics offered to other hosts, and where."""
     keys: str | None = None
     """Directory of the CURVE keys, where there is one."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR it is watched against."""
 
     def clock(self) -> RigClock:
         return RigClock(self.clock_offset_ns)
@@ -100,6 +102,7 @@ def start_session(
     record: dict[str, Any] | None = None,
     foxglove: dict[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    watch_mountings: dict[str, str] | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
@@ -120,6 +123,7 @@ def start_session(
         files=dict(files or {}),
         listen=listen or {},
         keys=keys,
+        watch_mountings=watch_mountings or {},
     )
     _check_socket_paths(session)
     with _locked(run_dir):

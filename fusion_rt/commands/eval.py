@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def eval_command(
-    model: Annotated[str, typer.Option(help="Model directory, or name of a shipped one.")] = SHIPPED,
+    model: Annotated[
+        str, typer.Option(help="Model directory, or name of a shipped one.")
+    ] = SHIPPED,
     scenes: Annotated[int, typer.Option(min=1, help="Worlds of 5 moments each.")] = 60,
     seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Of the first world; training has others.")
@@ -120,7 +122,9 @@ def _data_text(plan: "ScenePlan") -> str:
 
 def _today() -> str:
     now_ns = RigClock.starting_now().now_ns()
-    return datetime.datetime.fromtimestamp(now_ns / NS_PER_S, datetime.timezone.utc).date().isoformat()
+    return (
+        datetime.datetime.fromtimestamp(now_ns / NS_PER_S, datetime.timezone.utc).date().isoformat()
+    )
 
 
 def _show(result: "Result") -> None:

@@ -121,4 +121,5 @@ def _session_of(
         record=msgspec.to_builtins(rig.record),
         foxglove=msgspec.to_builtins(rig.foxglove),
         files=logged_rig(rig).files,
+        watch_mountings=rig.watch_mountings,
     )

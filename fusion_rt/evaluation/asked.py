@@ -4,17 +4,16 @@ Everything goes through `fusion_rt.perception`, with what a rig would know: stam
 fixes. Where something is and how we truly moved is for the scores only.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from fusion_rt.arrays import Floats
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.evaluation.matching import Bools, Outcome
 from fusion_rt.evaluation.siren import Hearing
-from fusion_rt.evaluation.subsets import Subset, can_place
+from fusion_rt.evaluation.subsets import Subset
 from fusion_rt.geometry import RigidTransform
 from fusion_rt.messages import GpsFix
 from fusion_rt.model.ego import EGO_COLUMNS, ego_vector
@@ -134,13 +133,11 @@ class Asker:
             ),
             asked_of_all=is_near
             & _claims(is_seen(label, self._perception.model.file.kinds) for label in labels),
-            is_occluded=_claims(
-                label.pixels[0] < _OCCLUDED * label.pixels[1] for label in labels
-            ),
+            is_occluded=_claims(label.pixels[0] < _OCCLUDED * label.pixels[1] for label in labels),
             weather=weather_of(moment),
         )
 
-    def _is_in_range(self, boxes: Floats) -> Bools:
+    def _is_in_range(self, boxes: npt.NDArray[np.float64]) -> Bools:
         limits = self._range
         x_m, y_m = boxes[:, 0], boxes[:, 1]
         inside: Bools = (x_m >= limits.x_min_m) & (x_m < limits.x_max_m)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.clock import NS_PER_MS
+from fusion_rt.geometry import RigidTransform
 from fusion_rt.model.moments import (
     Moment,
     mount_from_transform,
@@ -15,7 +16,6 @@ from fusion_rt.model.moments import (
     packed_sweep,
     transform_from_mount,
 )
-from fusion_rt.geometry import RigidTransform
 from fusion_rt.sim.scenario import Scenario
 
 Generator = np.random.Generator
@@ -35,9 +35,7 @@ class Corruption(msgspec.Struct, frozen=True, kw_only=True):
     """How long after the anchor pictures are taken."""
 
 
-def corrupted_moments(
-    corruption: Corruption, moments: Sequence[Moment], seed: int
-) -> list[Moment]:
+def corrupted_moments(corruption: Corruption, moments: Sequence[Moment], seed: int) -> list[Moment]:
     """The moments, made worse; the same for the same seed."""
     if corruption.of_moment is None:
         return list(moments)
@@ -90,7 +88,7 @@ def with_glare(moment: Moment, rng: Generator) -> Moment:
 
 def with_noise(moment: Moment, rng: Generator) -> Moment:
     """Gaussian noise of 25 of 255 on every pixel and colour."""
-    image = moment.image
+    image = moment.image.astype(np.float32)
     return _pictured(moment, image + rng.normal(0, 25, image.shape).astype(np.float32))
 
 

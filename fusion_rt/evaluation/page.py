@@ -75,14 +75,19 @@ def score_chart(name: str, score: SubsetScore) -> Svg:
         if each.count:
             at = (left_px + side_px * each.mean_score, 24 + side_px * (1 - each.right))
             svg.dot(at, _RED, 2 + 5 * (each.count / most) ** 0.5)
-    svg.text((left_px + side_px / 2, 24 + side_px + 28), f"score, in {BINS} bins", 11, "#666", "middle")
+    svg.text(
+        (left_px + side_px / 2, 24 + side_px + 28), f"score, in {BINS} bins", 11, "#666", "middle"
+    )
     return svg
 
 
 def _charted(result: Result) -> list[str]:
     """The whole rig, and each sensor alone."""
     names = list(result.subsets)
-    return [*names[:1], *(n for n in names[1:] if "+" not in n and result.subsets[n].ece is not None)]
+    return [
+        *names[:1],
+        *(n for n in names[1:] if "+" not in n and result.subsets[n].ece is not None),
+    ]
 
 
 def _shot(shot: Shot) -> str:

@@ -111,7 +111,9 @@ def _draw_bar(image: Image, at: tuple[int, int], shares: Floats) -> None:
     x, y = at
     cv2.rectangle(image, (x - 1, y - 1), (x + _BAR[0] + 1, y + _BAR[1] + 1), (0, 0, 0), -1)
     edges = x + np.round(np.concatenate([[0], np.cumsum(shares)]) * _BAR[0]).astype(int)
-    for kind, left, right in zip(STREAM_KINDS, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+    for kind, left, right in zip(
+        STREAM_KINDS, edges[:-1].tolist(), edges[1:].tolist(), strict=True
+    ):
         if right > left:
             cv2.rectangle(image, (left, y), (right, y + _BAR[1]), KIND_COLOURS[kind], -1)
 
@@ -126,9 +128,7 @@ def _draw_siren(plan: Image, answer: Answer, threshold: float) -> None:
         return
     _, cos, sin = answer.siren.astype(np.float64).tolist()
     ends = _on_plan(np.array([[0.0, 0.0], [30 * cos, 30 * sin]]))
-    cv2.arrowedLine(
-        plan, ends[0].tolist(), ends[1].tolist(), KIND_COLOURS["audio"], 2, cv2.LINE_AA
-    )
+    cv2.arrowedLine(plan, ends[0].tolist(), ends[1].tolist(), KIND_COLOURS["audio"], 2, cv2.LINE_AA)
 
 
 def _draw_legend(view: Image, kinds: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ from itertools import combinations
 
 from fusion_rt.errors import ConfigError
 from fusion_rt.messages import Mode
-from fusion_rt.modes import SIGHT_KINDS
 from fusion_rt.model_file import STREAM_KINDS
+from fusion_rt.modes import SIGHT_KINDS
 
 Subset = tuple[str, ...]
 """Kinds of streams, in the order of STREAM_KINDS."""

@@ -61,7 +61,9 @@ def test_wrong_before_right_costs() -> None:
 
 
 def test_a_second_detection_of_one_thing_is_wrong() -> None:
-    outcomes = [outcome([(box(0), 0.9, CAR), (box(0.1), 0.8, CAR)], [(box(0), CAR), (box(30), CAR)])]
+    outcomes = [
+        outcome([(box(0), 0.9, CAR), (box(0.1), 0.8, CAR)], [(box(0), CAR), (box(30), CAR)])
+    ]
     matches = match(outcomes, CAR, 2.0)
     assert matches.truth.tolist() == [0, NOBODY]
     assert aps(outcomes)[0] == pytest.approx(51 / 101)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tests.tiny_model as tiny
+from fusion_rt.errors import ConfigError
 from fusion_rt.evaluation.asked import Asker, anchor_of, is_seen, mounts_of
 from fusion_rt.evaluation.corruptions import CORRUPTIONS, corrupted_moments
 from fusion_rt.evaluation.evaluate import Evaluation, evaluate
@@ -15,7 +16,6 @@ from fusion_rt.evaluation.result import Result, read_result, write_result
 from fusion_rt.evaluation.scenes import ScenePlan, Shown, demo_calibration, scenes
 from fusion_rt.evaluation.subsets import can_place, mode_of, named_subsets, subset_name, subsets_of
 from fusion_rt.evaluation.tables import BEGIN, END, write_card
-from fusion_rt.errors import ConfigError
 from fusion_rt.model.moments import Moment, write_moments
 from fusion_rt.perception import Answer, Mounts, Perception, open_model
 from fusion_rt.sim.models import CLASSES
