@@ -27,6 +27,7 @@ from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigError, ConfigErrors
+from fusion_rt.fusion.options import FusionOptions, FusionPlan, plan_fusion
 from fusion_rt.latency.budgets import LatencyOptions, check_budgets
 from fusion_rt.logs.options import FoxgloveOptions, RecordOptions
 from fusion_rt.mounting import check_mounting, check_watched
@@ -109,6 +110,7 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
     supervisor: SupervisorPolicy = SupervisorPolicy()
     latency: LatencyOptions = LatencyOptions()
+    fusion: FusionOptions | None = None
     record: RecordOptions | None = None
     foxglove: FoxgloveOptions | None = None
     remote: RemoteFile | None = None
@@ -130,6 +132,8 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """By topic, in the order of the file."""
     supervisor: SupervisorPolicy
     latency: LatencyOptions
+    fusion: FusionPlan | None
+    """None when nothing is fused."""
     record: RecordOptions | None
     """None when `fusion-rt run` records nothing by itself."""
     foxglove: FoxgloveOptions | None
@@ -173,6 +177,9 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         check_mounting(sensors, remote.topics if remote else (), calibration, problems)
     if written is not None:
         check_watched(written.watch_mountings, sensors, problems)
+    fusion = None
+    if written is not None and written.fusion is not None:
+        fusion = plan_fusion(written.fusion, source.parent, sensors, remote, calibration, problems)
     if written is None or calibration is None or problems.errors:
         raise ConfigErrors([*problems.as_error().errors, *elsewhere])
     return Rig(
@@ -183,6 +190,7 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         sensors=sensors,
         supervisor=written.supervisor,
         latency=written.latency,
+        fusion=fusion,
         record=written.record,
         foxglove=written.foxglove,
         remote=remote,

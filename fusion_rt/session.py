@@ -51,6 +51,8 @@ class Session(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     """To be done on purpose (`fusion_rt.faults`)."""
     fault_seed: int = 0
+    fusion: dict[str, Any] = {}
+    """What the rig's section of that name comes to (`fusion_rt.fusion.options.FusionPlan`)."""
     record: dict[str, Any] = {}
     """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
     foxglove: dict[str, Any] = {}
@@ -99,6 +101,7 @@ def start_session(
     rows: str | None = None,
     faults: tuple[str, ...] = (),
     fault_seed: int = 0,
+    fusion: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
     foxglove: dict[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
@@ -118,6 +121,7 @@ def start_session(
         rows=rows,
         faults=faults,
         fault_seed=fault_seed,
+        fusion=fusion or {},
         record=record or {},
         foxglove=foxglove or {},
         files=dict(files or {}),

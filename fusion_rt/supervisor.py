@@ -25,6 +25,8 @@ from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber, TcpSource
 
 HEALTH_TOPIC = "health/rig"
+FUSION = "fuse"
+"""The fusion's name among the processes."""
 RECORDER = "record"
 """The recorder's name among the processes."""
 MOUNTING_TOPIC = "mounting/watch"
@@ -205,6 +207,8 @@ class Supervisor:
 
 def programs(rig: Rig) -> Iterator[str]:
     """What runs beside the sensors' nodes, as the rig asks for it."""
+    if rig.fusion is not None:
+        yield FUSION
     if rig.record is not None:
         yield RECORDER
     if rig.watch_mountings:

@@ -118,6 +118,7 @@ def _session_of(
         rows=str(rows.resolve()) if rows else None,
         faults=tuple(faults.faults),
         fault_seed=faults.seed,
+        fusion=msgspec.to_builtins(rig.fusion),
         record=msgspec.to_builtins(rig.record),
         foxglove=msgspec.to_builtins(rig.foxglove),
         files=logged_rig(rig).files,

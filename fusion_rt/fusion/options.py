@@ -1,7 +1,7 @@
 """Reads the section `fusion` of a rig file: which model, which streams, how long a set may wait."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -9,7 +9,7 @@ from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, known_names
 from fusion_rt.engine.open import Backend
-from fusion_rt.errors import ConfigError, ConfigErrors, FusionError
+from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.geometry import Pinhole
 from fusion_rt.model_file import STREAM_KINDS, Model, find_model, load_model
 from fusion_rt.remote import Remote
@@ -161,12 +161,13 @@ def _model(options: FusionOptions, rig_folder: Path, problems: Problems) -> Mode
 
 
 def _offered(sensors: dict[str, Sensor], remote: Remote | None) -> list[StreamPlan]:
-    """Every sensor topic that the rig can be had, whatever the model takes."""
+    """Every sensor topic of the rig, whatever the model takes."""
     here = [
         planned_stream(
-            topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device ({sensor.options.driver})"
+            topic, sensor.frame, sensor.rate_hz, f"the {sensor.kind} device (driver {name})"
         )
         for topic, sensor in sensors.items()
+        if (name := sensor.options.driver)
     ]
     there = [
         msgspec.structs.replace(
@@ -187,7 +188,7 @@ def planned_stream(topic: str, frame: str, rate_hz: float, device: str) -> Strea
     match, tolerance_ms = _MATCH.get(kind, ("nearest", 60))
     return StreamPlan(
         topic=topic,
-        kind=kind,  # type: ignore[arg-type]  # sensors of other kinds are left out later
+        kind=cast("Kind", kind),  # sensors of other kinds are left out later
         frame=frame,
         rate_hz=rate_hz,
         match=match,
@@ -206,9 +207,9 @@ def _streams(
             problem = f"expected a {kind} topic of this rig, got {topic}"
             problems.add(("fusion", "streams", kind), problem, known_names(topic, topics))
     found = []
-    for kind in model.file.kinds:
+    for kind in cast("tuple[Kind, ...]", model.file.kinds):
         streams = [stream for stream in offered if stream.kind == kind]
-        chosen = options.streams.get(kind)  # type: ignore[call-overload]
+        chosen = options.streams.get(kind)
         if chosen is not None:
             streams = [stream for stream in streams if stream.topic == chosen]
         elif len(streams) > 1:
@@ -226,9 +227,7 @@ def _with_tolerance(stream: StreamPlan, options: FusionOptions) -> StreamPlan:
     return msgspec.structs.replace(stream, tolerance_ns=own_ms * NS_PER_MS)
 
 
-def _reference(
-    options: FusionOptions, streams: list[StreamPlan], problems: Problems
-) -> str | None:
+def _reference(options: FusionOptions, streams: list[StreamPlan], problems: Problems) -> str | None:
     if options.reference == TICK:
         return None
     topics = {stream.kind: stream.topic for stream in streams}
@@ -241,9 +240,7 @@ def _reference(
     return options.reference
 
 
-def _check_camera(
-    streams: list[StreamPlan], calibration: Calibration, problems: Problems
-) -> None:
+def _check_camera(streams: list[StreamPlan], calibration: Calibration, problems: Problems) -> None:
     for stream in streams:
         lens = calibration.cameras.get(stream.frame) if stream.kind == "camera" else None
         if lens is not None and not isinstance(lens, Pinhole):

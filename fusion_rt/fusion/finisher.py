@@ -1,0 +1,117 @@
+"""Fuse and publish, live: a thread that takes sets in order and waits for their encoders."""
+
+import copy
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+
+import msgspec
+
+from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
+from fusion_rt.fusion.core import FusionSet
+from fusion_rt.fusion.ego_motion import EgoMotion
+from fusion_rt.fusion.encoding import Item
+from fusion_rt.fusion.fuser import Fuser
+from fusion_rt.fusion.lanes import pin
+from fusion_rt.fusion.options import FusionPlan
+from fusion_rt.fusion.shelf import Shelf, choose, tokens
+from fusion_rt.messages import Detections
+from fusion_rt.transport.publisher import Publisher
+
+log = logging.getLogger(__name__)
+_MOST_WAITING = 3
+"""Sets behind which the oldest is answered without running the graph: the machine is too slow."""
+
+
+class Job(msgspec.Struct, eq=False):
+    """A set that is due, with our motion as it was known when it closed."""
+
+    fusion_set: FusionSet
+    motion: EgoMotion
+
+
+class Done(msgspec.Struct, frozen=True, eq=False):
+    """A published answer, for the books."""
+
+    fusion_set: FusionSet
+    items: Mapping[str, Item]
+    answer: Detections
+    started_ns: int
+    fused_ns: int
+    published_ns: int
+
+
+class Finisher:
+    """Answers sets in order. `done` fills with what was published; `failed` with what ended it."""
+
+    def __init__(
+        self,
+        plan: FusionPlan,
+        fuser: Fuser,
+        shelf: Shelf,
+        publisher: Publisher,
+        clock: Clock,
+        progress: threading.Condition,
+    ) -> None:
+        """The publisher is this thread's from now on."""
+        self.done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self.failed: BaseException | None = None
+        self._max_wait_ns = plan.max_wait_ns
+        self._cores = plan.options.cores.get("fuse", ())
+        self._fuser = fuser
+        self._shelf = shelf
+        self._publisher = publisher
+        self._clock = clock
+        self._progress = progress
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="fuse", daemon=True)
+        self._thread.start()
+
+    def submit(self, fusion_set: FusionSet, motion: EgoMotion) -> None:
+        """Answer it after those before it."""
+        self._jobs.put(Job(fusion_set, copy.deepcopy(motion)))
+
+    def close(self) -> None:
+        """Ends after what was submitted."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        pin(self._cores)
+        try:
+            while (job := self._jobs.get()) is not None:
+                self._answer(job)
+        except BaseException as error:  # told to the loop, which ends the process
+            self.failed = error
+
+    def _answer(self, job: Job) -> None:
+        fusion_set = job.fusion_set
+        items: dict[str, Item] = {}
+        if self._jobs.qsize() > _MOST_WAITING:
+            reasons = dict.fromkeys(tokens(fusion_set), "not fused: fusion is behind")
+            started_ns = self._clock.now_ns()
+        else:
+            self._await(fusion_set)
+            items, reasons = choose(fusion_set, self._shelf)
+            started_ns = self._clock.now_ns()
+        answer = self._fuser.answer(fusion_set, items, reasons, job.motion)
+        fused_ns = self._clock.now_ns()
+        trace = (
+            ("opened", fusion_set.frame_set.opened_ns),
+            ("closed", fusion_set.frame_set.closed_ns),
+            ("started", started_ns),
+            ("fused", fused_ns),
+        )
+        published_ns = self._publisher.publish(answer, trace=trace)
+        self.done.put(Done(fusion_set, items, answer, started_ns, fused_ns, published_ns))
+
+    def _await(self, fusion_set: FusionSet) -> None:
+        """Until every member is encoded or is known not to be, but no longer than a set may."""
+        waiting = list(tokens(fusion_set).values())
+        due_ns = fusion_set.frame_set.closed_ns + self._max_wait_ns
+        left_ns = max(due_ns - self._clock.now_ns(), NS_PER_MS)
+        with self._progress:
+            self._progress.wait_for(
+                lambda: all(item.state != "waiting" for item in waiting), left_ns / NS_PER_S
+            )

@@ -1,0 +1,75 @@
+"""The fusion as a process among the others: killed, or left without a sensor."""
+
+import os
+import signal
+
+import pytest
+
+import tests.fusion_world as world
+from fusion_rt.clock import NS_PER_S
+from fusion_rt.fusion.options import FUSION_TOPIC
+from fusion_rt.session import attach_session
+from fusion_rt.transport.subscriber import Subscriber
+from tests.process.rigs import CLOCK, directory, is_nothing_left, running, wait_until
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def fused():
+    with directory() as at, running(at, world.write_rig(at)) as rig:
+        rig.health_when(lambda health: health.processes[-1].state == "ready", "fusion is ready")
+        rig.wait_until_ready()
+        yield rig
+        assert rig.stop() == 0
+        assert is_nothing_left(rig.run_dir)
+
+
+@pytest.fixture
+def answers(fused):
+    """Receives answers until one holds what is wanted."""
+    session = attach_session(fused.run_dir)
+    with Subscriber([FUSION_TOPIC], session, session.clock()) as subscriber:
+
+        def answer_when(holds, what):
+            def wanted():
+                received = subscriber.receive(NS_PER_S)
+                return received if received and holds(received.message) else None
+
+            return wait_until(wanted, what)
+
+        yield answer_when
+
+
+def missing(answer):
+    return {member.topic for member in answer.members if member.quality == "missing"}
+
+
+def test_answers_come_from_all_sensors_with_their_trace(answers):
+    received = answers(lambda answer: not missing(answer), "every sensor is in")
+    trace = dict(received.header.trace)
+    assert list(trace) == ["opened", "closed", "started", "fused"]
+    assert list(trace.values()) == sorted(trace.values())
+    assert trace["fused"] <= received.header.sent_ns
+    assert received.message.track_ids is not None
+
+
+def test_a_killed_sensor_is_a_missing_member_and_comes_back(fused, answers):
+    os.kill(fused.node("lidar/top"), signal.SIGSTOP)
+    answers(lambda answer: "lidar/top" in missing(answer), "the LiDAR is missed")
+    answers(lambda answer: answer.mode == "MINIMAL", "the mode says so")
+    os.kill(fused.node("lidar/top"), signal.SIGKILL)
+    answers(lambda answer: not missing(answer), "the LiDAR is back")
+    answers(lambda answer: answer.mode == "NORMAL", "all is well again")
+
+
+def test_a_killed_fusion_is_back_and_the_rig_goes_on(fused, answers):
+    pid = fused.node("fuse")
+    os.kill(pid, signal.SIGKILL)
+    killed_ns = CLOCK.now_ns()
+    answers(lambda answer: answer.stamp_ns > killed_ns, "there are answers again")
+    health = fused.health_when(
+        lambda health: health.processes[-1].restarts == 1, "the restart is told"
+    )
+    assert health.processes[-1].node == "fuse"
+    assert fused.node("fuse") != pid
