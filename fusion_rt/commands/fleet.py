@@ -32,7 +32,7 @@ def fleet_command(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="`recorded`: what the rig detected. `decisions`: replayed. Or both."),
+        typer.Option(help="A model, `recorded` as it was, or `decisions`. Twice compares."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Two models side by side (.html).")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="Replays at once.")] = 1,

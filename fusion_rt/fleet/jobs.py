@@ -1,23 +1,17 @@
 """The jobs of a fleet: what a worker does with one slice."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fusion_rt.errors import FleetError
 from fusion_rt.faults import FaultSchedule
 from fusion_rt.fleet.measures import row_of
+from fusion_rt.fleet.model_job import ModelJob
 from fusion_rt.fleet.run import RUN, detections_of
+from fusion_rt.fleet.runs import keep, part_of
 from fusion_rt.fleet.task import Job, Row, Slice
-from fusion_rt.logs.entry import entry
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.write import LogWriter
-from fusion_rt.messages import Detections
-from fusion_rt.replay.decisions import DETECTIONS
 from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, RunResult, rig_of, whole
-from fusion_rt.replay.run import Slice as Part
+from fusion_rt.replay.run import Replay, RunResult, rig_of
 
 RECORDED = "recorded"
 """In place of a model: what the rig itself detected, as it stands in the log."""
@@ -26,12 +20,15 @@ DECISIONS = "decisions"
 
 
 def open_job(runs: Path | None, model: str) -> Job:
-    """The job of one model; `runs` is where detections are kept, None when nobody compares."""
+    """The job of one model: its folder, or the name of one that comes along.
+
+    `runs` is where detections are kept, None when nobody compares them. Raises FusionError.
+    """
     if model == RECORDED:
         return _recorded
     if model == DECISIONS:
         return partial(_decided, runs)
-    raise FleetError(model, f"expected {RECORDED} or {DECISIONS}")
+    return ModelJob(runs, model)
 
 
 def _recorded(part: Slice) -> Row:
@@ -40,17 +37,10 @@ def _recorded(part: Slice) -> Row:
 
 def _decided(runs: Path | None, part: Slice) -> Row:
     with LogReader(Path(part.log)) as log:
-        replay = Replay(log, plan_of(rig_of(log), log), _part(log, part), FaultSchedule())
-        kept = None if runs is None else runs / DECISIONS / f"{_name(part)}.mcap"
-        row = row_of(_kept(replay.answers(), kept))
-        return {**row, **_of_result(replay.result()), RUN: None if kept is None else str(kept)}
-
-
-def _part(log: LogReader, part: Slice) -> Part:
-    all_of_it = whole(log)
-    start_ns = all_of_it.start_ns if part.start_ns is None else part.start_ns
-    end_ns = all_of_it.end_ns if part.end_ns is None else part.end_ns
-    return Part(start_ns, end_ns)
+        replay = Replay(log, plan_of(rig_of(log), log), part_of(log, part), FaultSchedule())
+        answers = list(replay.answers())
+        kept = keep(answers, runs, DECISIONS, part)
+        return {**row_of(answers), **_of_result(replay.result()), RUN: kept}
 
 
 def _of_result(result: RunResult) -> Row:
@@ -63,23 +53,3 @@ def _of_result(result: RunResult) -> Row:
         "undecodable": sum(result.undecodable.values()),
         "digest": result.digest,
     }
-
-
-def _kept(answers: Iterable[Detections], path: Path | None) -> Iterator[Detections]:
-    """The same, written as they pass; a retry starts its log anew."""
-    if path is None:
-        yield from answers
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with LogWriter(path, compression="lz4") as writer:
-        for number, one in enumerate(answers):
-            at_ns = one.stamp_ns
-            writer.write(entry(DETECTIONS, one, seq=number, sent_ns=at_ns, recv_ns=at_ns))
-            yield one
-
-
-def _name(part: Slice) -> str:
-    """Of the log and its place, as logs of one name may lie in several folders."""
-    digest = hashlib.sha256(str(part).encode()).hexdigest()[:12]
-    return f"{Path(part.log).stem}-{digest}"

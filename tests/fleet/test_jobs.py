@@ -1,18 +1,24 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from fusion_rt.cli import app_for
-from fusion_rt.errors import FleetError, LogError
+from fusion_rt.errors import FleetError, FusionError, LogError
 from fusion_rt.fleet.jobs import DECISIONS, RECORDED, open_job
+from fusion_rt.fleet.model_job import plan_for
+from fusion_rt.fleet.run import detections_of
 from fusion_rt.fleet.task import Slice, slices_of
+from fusion_rt.logs.entry import entry
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
+from fusion_rt.model_file import load_model
 from fusion_rt.rig import find_rig, load_rig
 from tests.exports.drive import write_drive
+from tests.fusion_world import plan, world
 from tests.logs.drives import drive
 
 
@@ -56,10 +62,49 @@ def test_what_was_recorded_is_measured_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_replayed_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="best: expected recorded or decisions"):
+    with pytest.raises(FusionError, match="best"):
         open_job(None, "best")
     with pytest.raises(LogError, match=r"expected the rig's files inside, rig.yaml missing"):
         open_job(None, DECISIONS)(Slice(log=str(write_drive(tmp_path / "a.mcap"))))
+
+
+def write_world(path: Path, seconds: float) -> Path:
+    with LogWriter(path, logged_rig(load_rig(find_rig("demo")))) as writer:
+        for sent in world(seconds):
+            header, message = sent.header, sent.message
+            assert message is not None
+            times = {"seq": sent.seq, "sent_ns": header.sent_ns, "recv_ns": sent.recv_ns}
+            writer.write(entry(sent.topic, message, node=sent.topic, **times))
+    return path
+
+
+def test_a_model_is_opened_once_and_answers_log_after_log(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the model is made with it")
+    from tests.tiny_model import write_model
+
+    job = open_job(tmp_path / "runs", str(write_model(tmp_path / "tiny")))
+    log = write_world(tmp_path / "a.mcap", 2)
+    one, again = (job(Slice(log=str(log))) for _ in range(2))
+    assert one["digest"] == again["digest"]
+    assert one["failed_sets"] == 0
+    assert isinstance(one["detections"], int)
+    assert one["detections"] > 0
+    kept = list(detections_of(Path(str(one["run"]))))
+    assert len(kept) == one["sets"]
+    assert sum(len(found.boxes) for found in kept) == one["detections"]
+
+
+def test_a_model_gets_the_streams_it_takes_and_refuses_logs_with_none(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the model is made with it")
+    from tests.tiny_model import write_model
+
+    folder = write_model(tmp_path / "tiny")
+    file = msgspec.structs.replace(load_model(folder).file, lidar=None, audio=None)
+    everything = plan()
+    assert {stream.kind for stream in plan_for(file, everything).streams} <= {"camera", "gps"}
+    sound = tuple(stream for stream in everything.streams if stream.kind == "audio")
+    with pytest.raises(FleetError, match=r"expected one of camera.*, got audio"):
+        plan_for(file, msgspec.structs.replace(everything, streams=sound))
 
 
 @pytest.mark.process
