@@ -292,7 +292,7 @@ def mounts_of(plan: FusionPlan, calibration: Calibration) -> Mounts:
 
 
 def antenna_m(plan: FusionPlan, calibration: Calibration) -> tuple[float, float, float]:
-    """Where the GPS antenna sits in `base`."""
+    """Where the GPS antenna sits in `base`; the origin where there is none."""
     frame = next((stream.frame for stream in plan.streams if stream.kind == "gps"), BASE)
     x_m, y_m, z_m = calibration.base_from[frame].translation_m.tolist()
     return (x_m, y_m, z_m)
