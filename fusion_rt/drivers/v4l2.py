@@ -118,6 +118,7 @@ def frames(
         shot, stream, exposure_ns = taken
         instant = _instant(shot, exposure_ns, options, port)
         yield from _frame(shot, stream, instant, options, maker, port)
+        yield None
 
 
 _Taken = tuple[Shot, Stream, int]

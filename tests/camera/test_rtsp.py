@@ -63,6 +63,22 @@ def test_a_stream_over_a_real_socket_is_decoded_and_stamped_evenly(
     assert not here.counters["damaged_frames"]
 
 
+def test_a_stream_over_udp_survives_the_loss_of_packets(video: Path, here: DriverPort) -> None:
+    with (
+        RtspServer(video, RATE_HZ) as server,
+        open_camera(options(server.url, transport="udp"), here) as messages,
+    ):
+        assert frames(messages, 5)
+        server.is_lossy.set()
+        damaged = here.counters["damaged_frames"]
+        for _ in range(30):
+            next(messages)
+            if here.counters["damaged_frames"] > damaged:
+                break
+        server.is_lossy.clear()
+        assert len(frames(messages, 12)) == 12
+
+
 def test_exposure_and_latency_move_the_stamp(video: Path, here: DriverPort) -> None:
     with (
         RtspServer(video, RATE_HZ) as server,
