@@ -1,6 +1,7 @@
 """fusion-rt, the command line: one file per command in `fusion_rt.commands`, put together here."""
 
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,9 +12,30 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo", "run", "report", "bench", "simulate", "check", "devices", "calibrate", "top", "doctor",
-    "build", "tune-sync", "keys",
-)  # fmt: skip
+    "demo",
+    "run",
+    "record",
+    "replay",
+    "diff",
+    "info",
+    "recover",
+    "import",
+    "export",
+    "foxglove",
+    "fleet",
+    "report",
+    "bench",
+    "simulate",
+    "eval",
+    "check",
+    "calibrate",
+    "devices",
+    "top",
+    "doctor",
+    "build",
+    "tune-sync",
+    "keys",
+)
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
 """What was asked for cannot be done as asked: wrong rig, no such run directory, wrong usage."""
@@ -31,8 +53,14 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_options)
     asked = [name for name in arguments[:1] if name in COMMANDS]
     for name in asked or COMMANDS:
-        importlib.import_module(f"fusion_rt.commands.{name.replace('-', '_')}").register(app)
+        importlib.import_module(f"fusion_rt.commands.{module_of(name)}").register(app)
     return app
+
+
+def module_of(command: str) -> str:
+    """The module of a command; Python keeps the name `import` to itself."""
+    name = command.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _print_version(is_asked: bool) -> None:

@@ -6,12 +6,12 @@ one graph fuses what the encoders give. docs/fusion.md lists the tensors.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+import fusion_rt.model
 from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.errors import ConfigError
 from fusion_rt.messages import Mode
@@ -287,8 +287,11 @@ def find_model(name: str, beside: Path | None = None) -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """The models that come with the package, by name."""
-    with resources.as_file(resources.files("fusion_rt.model")) as folder:
-        return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MODEL_FILE}"))}
+    # Real folders: wheels are unpacked. An editable install may list more than one.
+    found = [
+        path for each in fusion_rt.model.__path__ for path in Path(each).glob(f"*/{MODEL_FILE}")
+    ]
+    return {path.parent.name: path.parent for path in sorted(found)}
 
 
 def _check_files(folder: Path, name: str, network: Network, problems: Problems) -> None:

@@ -25,13 +25,15 @@ import msgspec
 from fusion_rt.calibration_file import Calibration, load_calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, checked, known_names
+from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.latency.budgets import LatencyOptions, check_budgets
-from fusion_rt.mounting import check_mounting
+from fusion_rt.logs.options import FoxgloveOptions, RecordOptions
+from fusion_rt.mounting import check_mounting, check_watched
 from fusion_rt.remote import Remote, RemoteFile, RemoteTopic, remote_from_file
-from fusion_rt.sensors import Sensor, sensors_from_tree
+from fusion_rt.sensors import FindDriver, Sensor, sensors_from_tree
 from fusion_rt.topics import topic_kind
-from fusion_rt.yaml_file import read_yaml
+from fusion_rt.yaml_file import YamlFile, read_yaml
 
 RigName = Annotated[
     str,
@@ -107,7 +109,13 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
     supervisor: SupervisorPolicy = SupervisorPolicy()
     latency: LatencyOptions = LatencyOptions()
+    record: RecordOptions | None = None
+    foxglove: FoxgloveOptions | None = None
     remote: RemoteFile | None = None
+    watch_mountings: Annotated[
+        dict[str, str],
+        msgspec.Meta(description="cameras, each with the LiDAR its mounting is watched against"),
+    ] = {}
 
 
 class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -122,8 +130,14 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """By topic, in the order of the file."""
     supervisor: SupervisorPolicy
     latency: LatencyOptions
+    record: RecordOptions | None
+    """None when `fusion-rt run` records nothing by itself."""
+    foxglove: FoxgloveOptions | None
+    """None when `fusion-rt run` serves no viewer by itself."""
     remote: Remote | None
     """None when the rig keeps to its host."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR topic its mounting is watched against."""
 
     @property
     def remote_topics(self) -> dict[str, RemoteTopic]:
@@ -139,10 +153,14 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def load_rig(source: Path) -> Rig:
     """Read a rig file and the calibration it names; raises ConfigErrors with all that is wrong."""
-    file = read_yaml(source)
+    return rig_from_file(read_yaml(source), source)
+
+
+def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) -> Rig:
+    """As `load_rig`, of a file that was read; paths in it are relative to `source`."""
     problems = Problems(file)
     written = checked(file.tree, RigFile, (), problems)
-    sensors = sensors_from_tree(file.tree.get("sensors"), source.parent, problems)
+    sensors = sensors_from_tree(file.tree.get("sensors"), source.parent, problems, find)
     remote = None
     if written is not None and written.remote is not None:
         remote = remote_from_file(written.remote, source.parent, problems)
@@ -153,6 +171,8 @@ def load_rig(source: Path) -> Rig:
         check_budgets(written.latency, topics, problems)
     if calibration is not None:
         check_mounting(sensors, remote.topics if remote else (), calibration, problems)
+    if written is not None:
+        check_watched(written.watch_mountings, sensors, problems)
     if written is None or calibration is None or problems.errors:
         raise ConfigErrors([*problems.as_error().errors, *elsewhere])
     return Rig(
@@ -163,7 +183,10 @@ def load_rig(source: Path) -> Rig:
         sensors=sensors,
         supervisor=written.supervisor,
         latency=written.latency,
+        record=written.record,
+        foxglove=written.foxglove,
         remote=remote,
+        watch_mountings=written.watch_mountings,
     )
 
 

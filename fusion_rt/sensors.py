@@ -1,5 +1,6 @@
 """Reads the sensor entries of a rig file: each topic finds its row, its driver and its options."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,13 @@ import msgspec
 
 from fusion_rt.calibration_file import FRAME_NAME
 from fusion_rt.config import Problems, checked, known_names, shown
-from fusion_rt.drivers.port import SensorOptions, with_absolute_paths
+from fusion_rt.drivers.port import Driver, SensorOptions, with_absolute_paths
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import DriverError, TopicError
 from fusion_rt.topics import sensor_kinds, topic_kind
+
+FindDriver = Callable[[str, str], Driver]
+"""Of a driver's name and a kind of sensor; raises DriverError."""
 
 
 class Sensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,18 +47,22 @@ def default_frame(topic: str) -> str:
     return topic.replace("/", "_")
 
 
-def sensors_from_tree(tree: object, folder: Path, problems: Problems) -> dict[str, Sensor]:
+def sensors_from_tree(
+    tree: object, folder: Path, problems: Problems, find: FindDriver = find_driver
+) -> dict[str, Sensor]:
     """The sensors that are right; what is wrong with the others goes to `problems`.
 
     Paths in their options are relative to `folder`, the rig file's.
     """
     if not isinstance(tree, dict):
         return {}  # reported with the file's other fields
-    found = {topic: _sensor(topic, entry, folder, problems) for topic, entry in tree.items()}
+    found = {topic: _sensor(topic, entry, folder, problems, find) for topic, entry in tree.items()}
     return {topic: sensor for topic, sensor in found.items() if sensor is not None}
 
 
-def _sensor(topic: str, entry: object, folder: Path, problems: Problems) -> Sensor | None:
+def _sensor(
+    topic: str, entry: object, folder: Path, problems: Problems, find: FindDriver
+) -> Sensor | None:
     place = ("sensors", topic)
     kind = kind_name(topic)
     if kind not in sensor_kinds():
@@ -68,7 +76,7 @@ def _sensor(topic: str, entry: object, folder: Path, problems: Problems) -> Sens
         return None
     if not isinstance(entry, dict):
         return None  # reported with the file's other fields
-    options = _options(topic, entry, problems)
+    options = _options(topic, entry, problems, find)
     if options is None:
         return None
     frame = options.frame or default_frame(topic)
@@ -81,14 +89,16 @@ def _sensor(topic: str, entry: object, folder: Path, problems: Problems) -> Sens
     return Sensor(topic=topic, options=options, rate_hz=rate_hz, frame=frame)
 
 
-def _options(topic: str, entry: dict[str, Any], problems: Problems) -> SensorOptions | None:
+def _options(
+    topic: str, entry: dict[str, Any], problems: Problems, find: FindDriver
+) -> SensorOptions | None:
     place = ("sensors", topic)
     name = entry.get("driver")
     if not isinstance(name, str):
         problems.add((*place, "driver"), f"expected the name of a driver, got {shown(name)}")
         return None
     try:
-        driver = find_driver(name, kind_name(topic))
+        driver = find(name, kind_name(topic))
     except DriverError as error:
         problems.add((*place, "driver"), str(error))
         return None

@@ -103,12 +103,12 @@ def read_table(path: Path) -> dict[str, list[float]]:
 def read_scan(path: Path) -> npt.NDArray[np.float32]:
     """(N, 4): x, y, z in metres, x forward and y left, and reflectance 0..1."""
     try:
-        values = np.fromfile(path, np.float32)
+        raw = path.read_bytes()
     except OSError as error:
         raise DatasetError(str(path), f"expected a scan; {error.strerror}") from error
-    if len(values) % 4 or not len(values):
-        raise DatasetError(str(path), f"expected 16 bytes a point, got {4 * len(values)} in all")
-    return values.reshape(-1, 4)
+    if len(raw) % 16 or not raw:
+        raise DatasetError(str(path), f"expected 16 bytes a point, got {len(raw)} in all")
+    return np.frombuffer(raw, np.float32).reshape(-1, 4)
 
 
 def _turned_and_shifted(path: Path) -> RigidTransform:

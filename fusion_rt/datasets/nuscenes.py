@@ -198,12 +198,12 @@ def _of_info(path: Path, info: _Info) -> Iterator[Recording]:
 def read_scan(path: Path) -> npt.NDArray[np.float32]:
     """(N, 5): x right, y forward, z up in metres, intensity 0..255, ring; raises DatasetError."""
     try:
-        values = np.fromfile(path, np.float32)
+        raw = path.read_bytes()
     except OSError as error:
         raise DatasetError(str(path), f"expected a scan; {error.strerror}") from error
-    if len(values) % 5 or not len(values):
-        raise DatasetError(str(path), f"expected 20 bytes a point, got {4 * len(values)} in all")
-    return values.reshape(-1, 5)
+    if len(raw) % 20 or not raw:
+        raise DatasetError(str(path), f"expected 20 bytes a point, got {len(raw)} in all")
+    return np.frombuffer(raw, np.float32).reshape(-1, 5)
 
 
 def _stamp_ns(seconds: float) -> int:

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_rt.drivers.port import from_extra
+from fusion_rt.logs.jpeg import jpeg_size
 from fusion_rt.messages import CameraFrame
 
 with from_extra("import"):
     import cv2
 
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Start of frame, of whatever coding; the three others are tables."""
+_JPEG_START = b"\xff\xd8"
 
 
 def frame_from_file(path: Path, stamp_ns: int) -> CameraFrame:
@@ -22,8 +22,8 @@ def frame_from_file(path: Path, stamp_ns: int) -> CameraFrame:
 
 def frame_from_picture(data: npt.NDArray[np.uint8], stamp_ns: int) -> CameraFrame:
     """A compressed picture: JPEG keeps its bytes, others become bgr8 or mono8 without loss."""
-    if (size := jpeg_size(data)) is not None:
-        width, height = size
+    if data[:2].tobytes() == _JPEG_START:
+        width, height = jpeg_size(data.data)
         return CameraFrame(
             stamp_ns=stamp_ns, encoding="jpeg", width=width, height=height, image=data
         )
@@ -47,19 +47,3 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return frame.width, frame.height
-
-
-def jpeg_size(data: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
-    """Width and height of a JPEG; None where it is none, or is cut off before it says."""
-    raw = data.data if data.flags.c_contiguous else memoryview(data.tobytes())
-    if bytes(raw[:2]) != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(raw) and raw[at] == 0xFF:
-        marker, length = raw[at + 1], int.from_bytes(raw[at + 2 : at + 4], "big")
-        if marker in _FRAME_MARKERS:
-            height = int.from_bytes(raw[at + 5 : at + 7], "big")
-            width = int.from_bytes(raw[at + 7 : at + 9], "big")
-            return (width, height) if width and height else None
-        at += 2 + length
-    return None

@@ -21,9 +21,10 @@ from fusion_rt.errors import DatasetError, ForeignLogError
 from fusion_rt.geometry import RigidTransform
 from fusion_rt.imports.image_file import frame_from_file, picture_size
 from fusion_rt.imports.kitti_oxts import fix_from_oxts
-from fusion_rt.imports.source import ForeignTopic, Imported, Mounting
-from fusion_rt.imports.topic_map import check_names, frame_of
+from fusion_rt.imports.source import ForeignTopic, Imported, Mounting, rate_of
+from fusion_rt.imports.topic_map import check_names
 from fusion_rt.messages import LidarSweep, Message
+from fusion_rt.sensors import default_frame
 
 FRAME_GAP_NS = 100 * NS_PER_MS
 """The object benchmark's frames have no times: they are put this far apart."""
@@ -82,6 +83,9 @@ class KittiSource:
                 name=folder,
                 type=_type_of(folder),
                 count=len(found) + missing.get(folder, 0),
+                rate_hz=rate_of(len(found), found[-1].stamp_ns - found[0].stamp_ns)
+                if found
+                else None,
                 ours=ours.get(folder, ""),
                 reason="" if folder in ours else "not in the map",
             )
@@ -109,7 +113,7 @@ class KittiSource:
         placed: dict[str, RigidTransform] = {}
         cameras = {}
         for folder, topic in self._ours.items():
-            frame, kind = frame_of(topic), _type_of(folder)
+            frame, kind = default_frame(topic), _type_of(folder)
             if kind == "lidar":
                 placed[frame] = BASE_FROM_LIDAR
             elif kind == "gps" and calibration.lidar_from_imu is not None:

@@ -11,6 +11,7 @@ _NO_SATELLITES = 3
 _MOVING_MPS = 0.5
 """A course over ground means nothing below."""
 _FIELDS = 30
+"""In the order of KITTI's dataformat.txt."""
 
 
 def fix_from_oxts(path: Path, stamp_ns: int) -> GpsFix:
@@ -19,7 +20,7 @@ def fix_from_oxts(path: Path, stamp_ns: int) -> GpsFix:
     if len(values) != _FIELDS:
         raise ValueError(f"expected {_FIELDS} numbers, got {len(values)}")
     latitude_deg, longitude_deg, altitude_m = values[:3]
-    north_mps, east_mps, up_mps = values[7], values[8], values[10]
+    north_mps, east_mps, up_mps = values[6], values[7], values[10]
     satellites, mode = int(values[26]), int(values[27])
     is_moving = math.hypot(north_mps, east_mps) > _MOVING_MPS
     return GpsFix(

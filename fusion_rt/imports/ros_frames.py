@@ -9,7 +9,7 @@ import numpy as np
 
 from fusion_rt.geometry import CameraModel, Fisheye, Pinhole, RigidTransform
 from fusion_rt.imports.source import Mounting
-from fusion_rt.imports.topic_map import frame_of
+from fusion_rt.sensors import default_frame
 
 BASE_FRAMES = ("base", "base_link", "base_footprint")
 """What the vehicle's frame is usually called; the first one found is taken."""
@@ -69,9 +69,9 @@ class RosFrames:
             if isinstance(place, str):
                 left_out.append(f"{topic}: {place}")
                 continue
-            placed[frame_of(topic)] = place
+            placed[default_frame(topic)] = place
             if topic.startswith("camera/") and frame in self._cameras:
-                cameras[frame_of(topic)] = self._cameras[frame]
+                cameras[default_frame(topic)] = self._cameras[frame]
         if not placed and not self._cameras:
             return None
         method = f"TF and CameraInfo of a bag, base is its {base}"

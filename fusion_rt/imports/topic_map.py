@@ -53,8 +53,3 @@ def topic_for(foreign: str, kind: str, taken: Mapping[str, str] | set[str]) -> s
     while topic in taken:
         topic, number = f"{kind}/{name}_{number}", number + 1
     return topic
-
-
-def frame_of(topic: str) -> str:
-    """The frame of a sensor's measurements when nobody says otherwise: KIND_NAME."""
-    return topic.replace("/", "_")

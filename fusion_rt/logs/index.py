@@ -258,7 +258,8 @@ class _Walk:
                 self._take_inner(opcode, content, times, found)
                 whole += 9 + len(content)
         except Damage as damage:
-            self.index.damages.append(f"chunk at byte {chunk.offset}: {damage}")
+            if not is_cut:  # where the file ends is said once
+                self.index.damages.append(f"chunk at byte {chunk.offset}: {damage}")
         if not times:
             return
         size = chunk.size if chunk.compression else whole

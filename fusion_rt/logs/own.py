@@ -3,17 +3,18 @@
 Arrays are lists; what is not finite is written as protobuf's JSON does: "NaN", "Infinity".
 """
 
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
 
 from fusion_rt.logs.entry import Aside
-from fusion_rt.messages import Detections, Message
-from fusion_rt.transport.wire import Array
+from fusion_rt.messages import BOX_COLUMNS, Message
 
 _ASIDE = "transport"
 """Key under which an `Aside` stands beside the message's fields."""
+_ROWS = {"boxes": len(BOX_COLUMNS), "boxes_world": len(BOX_COLUMNS), "contributions": 0}
+"""Width of the arrays of two dimensions; 0: as many as there are members."""
 _NUMBERS = {"type": "array", "description": "numbers; rows where the array has two dimensions"}
 
 
@@ -36,6 +37,7 @@ class JsonFormat:
 
     def __init__(self, message: type[Message]) -> None:
         self._message = message
+        self._dtypes = _array_dtypes(message)
         self._encoder = msgspec.json.Encoder(enc_hook=_listed)
 
     def encode(self, message: Message, frame_id: str, aside: Aside) -> bytes:  # noqa: ARG002
@@ -48,8 +50,7 @@ class JsonFormat:
     def decode(self, data: memoryview) -> tuple[Message, Aside]:
         fields: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
         aside = msgspec.convert(fields.pop(_ASIDE, {}), Aside)
-        if self._message is Detections:
-            fields = _with_arrays(fields)
+        fields = _with_arrays(fields, self._dtypes)
         message = msgspec.convert(fields, self._message, dec_hook=lambda _, array: array)
         return message, aside
 
@@ -70,18 +71,25 @@ def _named(value: np.floating[Any]) -> float | str:
     return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
 
 
-def _with_arrays(fields: dict[str, Any]) -> dict[str, Any]:
-    """Shapes that an empty list does not tell come from what stands beside it."""
-    count = len(fields["scores"])
-    boxes = np.array(fields["boxes"], np.float32).reshape(count, -1 if count else 9)
-    contributions: Array | None = None
-    if fields.get("contributions") is not None:
-        members = len(fields["members"])
-        contributions = np.array(fields["contributions"], np.float32).reshape(count, members)
-    return {
-        **fields,
-        "boxes": boxes,
-        "scores": np.array(fields["scores"], np.float32),
-        "class_ids": np.array(fields["class_ids"], np.uint8),
-        "contributions": contributions,
-    }
+def _with_arrays(fields: dict[str, Any], dtypes: dict[str, np.dtype[Any]]) -> dict[str, Any]:
+    """An empty list does not tell how wide its rows would have been: their meaning does."""
+    found = dict(fields)
+    for name in dtypes.keys() & fields.keys():
+        if fields[name] is None:
+            continue
+        array = np.array(fields[name], dtypes[name])
+        if not array.size and name in _ROWS:
+            array = array.reshape(len(array), _ROWS[name] or len(fields["members"]))
+        found[name] = array
+    return found
+
+
+def _array_dtypes(message: type[Message]) -> dict[str, np.dtype[Any]]:
+    """Of the fields that are arrays, as their annotations say."""
+    hints = get_type_hints(message)
+    found = {}
+    for name, hint in hints.items():
+        for kind in (hint, *get_args(hint)):
+            if get_origin(kind) is np.ndarray:
+                found[name] = np.dtype(get_args(get_args(kind)[1])[0])
+    return found

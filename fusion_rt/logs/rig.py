@@ -1,12 +1,20 @@
 """The rig a log was recorded on: its files as attachments, and what a viewer needs of them."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from fusion_rt.drivers.port import KIND_OPTIONS, Driver, DriverPort, SensorOptions
+from fusion_rt.drivers.registry import find_driver
+from fusion_rt.errors import DriverError
 from fusion_rt.geometry import CameraModel, RigidTransform
-from fusion_rt.rig import Rig
-from fusion_rt.sensors import default_frame
+from fusion_rt.rig import Rig, rig_from_file
+from fusion_rt.sensors import default_frame, kind_name
+from fusion_rt.yaml_file import read_yaml
 
 RIG_FILE = "rig.yaml"
 CALIBRATION_FILE = "calibration.yaml"
@@ -42,3 +50,56 @@ def logged_rig(rig: Rig) -> LoggedRig:
         base_from=rig.calibration.base_from,
         cameras=rig.calibration.cameras,
     )
+
+
+def rig_from(files: Mapping[str, bytes], source: Path) -> Rig:
+    """The rig whose files a log or a session holds; `source` is named where it is wrong.
+
+    Its sensors need not be here: drivers that do not load are taken at their word. Other hosts'
+    topics are left out. Raises ConfigErrors.
+    """
+    with _written(files) as folder:
+        file = read_yaml(folder / RIG_FILE)
+        tree = {**file.tree, "calibration": CALIBRATION_FILE}
+        tree.pop("remote", None)
+        if isinstance(sensors := tree.get("sensors"), dict):
+            tree["sensors"] = {topic: _plain(topic, entry) for topic, entry in sensors.items()}
+        named = msgspec.structs.replace(file, name=f"{source}: {RIG_FILE}", tree=tree)
+        rig = rig_from_file(named, folder / RIG_FILE, _driver_or_none)
+    return msgspec.structs.replace(rig, source=source)
+
+
+@contextmanager
+def _written(files: Mapping[str, bytes]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fusion_rt-rig-") as folder:
+        for name in (RIG_FILE, CALIBRATION_FILE):
+            Path(folder, name).write_bytes(files[name])
+        yield Path(folder)
+
+
+def _plain(topic: str, entry: object) -> object:
+    """Without the fields of a driver that is not here."""
+    if not isinstance(entry, dict) or not isinstance(name := entry.get("driver"), str):
+        return entry
+    kind = kind_name(topic)
+    try:
+        find_driver(name, kind)
+    except DriverError:
+        known = msgspec.structs.fields(_options(kind))
+        return {field.name: entry[field.name] for field in known if field.name in entry}
+    return entry
+
+
+def _driver_or_none(name: str, kind: str) -> Driver:
+    try:
+        return find_driver(name, kind)
+    except DriverError:
+        return Driver(_options(kind), _refuse)
+
+
+def _options(kind: str) -> type[SensorOptions]:
+    return KIND_OPTIONS.get(kind, SensorOptions)
+
+
+def _refuse(options: Any, _: DriverPort) -> Any:
+    raise DriverError(options.driver, "is known only from a log")

@@ -1,12 +1,12 @@
 """Renders moments for training and evaluation from simulated worlds: every sensor at its own time.
 
 The LiDAR's sweep ends at the anchor; camera and sound were taken some time from it, as on a rig
-with free-running sensors, and now and then with far larger errors. Cameras and LiDARs differ between
-worlds.
+with free-running sensors, and now and then with far larger errors. Cameras and LiDARs differ
+between worlds.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import cv2
 import msgspec
@@ -69,16 +69,22 @@ def rendered_worlds(
 ) -> Iterator[tuple[int, list[Moment]]]:
     """Seed and moments of one world after another."""
     for seed in seeds:
-        world = _RenderedWorld(calibration, seed, size or RenderSize(), frames or SampleFrames())
+        world = RenderedWorld(calibration, seed, size or RenderSize(), frames or SampleFrames())
         yield seed, world.moments()
 
 
-class _RenderedWorld:
+class RenderedWorld:
     """The sensors of one world."""
 
     def __init__(
-        self, calibration: Calibration, seed: int, size: RenderSize, frames: SampleFrames
+        self,
+        calibration: Calibration,
+        seed: int,
+        size: RenderSize,
+        frames: SampleFrames,
+        change: Callable[[Scenario], Scenario] | None = None,
     ) -> None:
+        """`change` makes another scenario of the one drawn, night of day for example."""
         self._seed, self._size = seed, size
         self._rng = rng = np.random.default_rng([seed, 0x7EA1])
         self._scenario = random_scenario(seed)
@@ -87,12 +93,14 @@ class _RenderedWorld:
         self._base_from_camera = calibration.base_from[frames.camera]
         self._base_from_lidar = calibration.base_from[frames.lidar]
         if size.is_varied:
-            self._scenario = _with_more_sirens(self._scenario, rng)
+            self._scenario = _with_more_of_the_rare(self._scenario, rng)
             beams, columns = _some_lidar(rng)
             render_width = int(rng.choice([size.image_width, size.image_width, 640]))
             pinhole = _some_pinhole(pinhole, rng)
             self._base_from_camera = _moved(self._base_from_camera, rng, 0.06, 1.5)
             self._base_from_lidar = _moved(self._base_from_lidar, rng, 0.06, 0.0)
+        if change is not None:
+            self._scenario = change(self._scenario)
         self._pinhole, self._taken = pinhole, reduced(pinhole, render_width)
         self._world = world = World(self._scenario, seed)
         self._camera = SimulatedCamera(world, self._taken, self._base_from_camera, render_width)
@@ -103,17 +111,20 @@ class _RenderedWorld:
         self._array = SimulatedArray(world, place, microphones_m, _AUDIO_RATE_HZ)
         self._gps = SimulatedGps(world, calibration.base_from[frames.gps], _GPS_RATE_HZ)
 
-    def moments(self) -> list[Moment]:
+    def moments(self, camera_late_ns: int | None = None) -> list[Moment]:
+        """All of them. `camera_late_ns`: how long after the anchors pictures are taken; None as
+        the size says."""
         spacing, first = self._size.spacing_s, self._size.first_s
         if self._size.is_varied:
             first += spacing * float(self._rng.random())
         return [
-            self._moment(round((first + n * spacing) * NS_PER_S), n)
+            self._moment(round((first + n * spacing) * NS_PER_S), n, camera_late_ns)
             for n in range(self._size.per_world)
         ]
 
-    def _moment(self, anchor_ns: int, number: int) -> Moment:
-        camera_ns = anchor_ns + (self._camera_offset_ns() if self._size.is_varied else 0)
+    def _moment(self, anchor_ns: int, number: int, camera_late_ns: int | None) -> Moment:
+        offset_ns = self._camera_offset_ns() if self._size.is_varied else 0
+        camera_ns = anchor_ns + (offset_ns if camera_late_ns is None else camera_late_ns)
         audio_ns = anchor_ns - (self._audio_age_ns() if self._size.is_varied else 0)
         sweep = self._lidar.turn(anchor_ns, number)
         kept = self._is_kept(sweep.points)
@@ -212,17 +223,33 @@ def _pair(counts: tuple[int, ...]) -> tuple[int, int]:
     return shown, alone
 
 
-def _with_more_sirens(scenario: Scenario, rng: np.random.Generator) -> Scenario:
-    """Ambulances are rare: some worlds get one, or one more."""
-    if rng.random() > 0.35:
+def _with_more_of_the_rare(scenario: Scenario, rng: np.random.Generator) -> Scenario:
+    """Cars are everywhere: half of the worlds get more of the others, and fewer that are parked."""
+    if rng.random() < 0.5:
         return scenario
-    pattern: Any = rng.choice(["wail", "yelp", "hilo"])
-    route: Any = rng.choice(["behind", "roaming", "roaming"])
-    start_s, distance_m = float(rng.uniform(0, 1)), float(rng.uniform(30, 80))
-    siren = Siren(start_s=start_s, route=route, pattern=str(pattern), distance_m=distance_m)  # type: ignore[arg-type]
-    sirens = (*scenario.traffic.sirens, siren)
-    traffic = msgspec.structs.replace(scenario.traffic, sirens=sirens)
-    return msgspec.structs.replace(scenario, traffic=traffic)
+    traffic, layout = scenario.traffic, scenario.layout
+    sirens = (*traffic.sirens, *(_some_siren(rng) for _ in range(int(rng.integers(0, 3)))))
+    traffic = msgspec.structs.replace(
+        traffic,
+        trucks=traffic.trucks + int(rng.integers(2, 9)),
+        pedestrians=traffic.pedestrians + int(rng.integers(0, 20)),
+        crossers=traffic.crossers + int(rng.integers(0, 8)),
+        cyclists=traffic.cyclists + int(rng.integers(6, 30)),
+        sirens=sirens,
+    )
+    layout = msgspec.structs.replace(layout, parked=layout.parked * float(rng.uniform(0.1, 0.8)))
+    return msgspec.structs.replace(scenario, traffic=traffic, layout=layout)
+
+
+def _some_siren(rng: np.random.Generator) -> Siren:
+    patterns: tuple[Literal["wail", "yelp", "hilo"], ...] = ("wail", "yelp", "hilo")
+    routes: tuple[Literal["behind", "roaming"], ...] = ("behind", "roaming", "roaming")
+    return Siren(
+        start_s=float(rng.uniform(0, 1)),
+        route=routes[int(rng.integers(3))],
+        pattern=patterns[int(rng.integers(3))],
+        distance_m=float(rng.uniform(30, 80)),
+    )
 
 
 def _some_lidar(rng: np.random.Generator) -> tuple[str, int]:

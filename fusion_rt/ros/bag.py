@@ -15,6 +15,7 @@ import yaml
 
 from fusion_rt.drivers.port import from_extra
 from fusion_rt.ros.storage import MCAP_MAGIC, SQLITE_MAGIC, StorageError, Stored, open_storage
+from fusion_rt.ros.types import AUDIO_COMMON, VISION
 
 if TYPE_CHECKING:
     from rosbags.rosbag1 import Reader
@@ -44,6 +45,9 @@ class Bag(Protocol):
     topics: dict[str, BagTopic]
     stated: dict[str, int]
     """Messages per topic as the bag's metadata states them; empty where there is none."""
+
+    span_ns: int
+    """From the first arrival to the last."""
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in order of arrival."""
@@ -148,8 +152,10 @@ class _Ros2Bag:
         self.stated = stated
         self.topics: dict[str, BagTopic] = {}
         definitions: dict[str, str] = {}
+        spans: list[int] = []
         for file in files:
             with open_storage(file) as storage:
+                spans += storage.span_ns or ()
                 for name, topic in storage.topics.items():
                     before = self.topics[name].count if name in self.topics else 0
                     self.topics[name] = BagTopic(
@@ -160,6 +166,7 @@ class _Ros2Bag:
                     )
                     if topic.definition:
                         definitions[topic.type] = topic.definition
+        self.span_ns = max(spans) - min(spans) if spans else 0
         self._store = ros2_types(definitions)
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
@@ -208,6 +215,7 @@ class _Ros1Bag:
                 count=connection.msgcount + (before.count if before else 0),
                 encoding="ros1",
             )
+        self.span_ns = reader.duration
         self.stated = {name: topic.msgcount for name, topic in reader.topics.items()}
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
@@ -231,11 +239,11 @@ class _Ros1Bag:
 
 
 def ros2_types(definitions: dict[str, str]) -> "Typestore":
-    """The types of a current ROS 2, audio_common's, and those a bag defines itself."""
+    """The types of a current ROS 2, those beside it, and those a bag defines itself."""
     with from_extra("import"):
         from rosbags.typesys import Stores, get_typestore
     store = get_typestore(Stores.LATEST)
-    for kind, text in (_AUDIO_COMMON | definitions).items():
+    for kind, text in {**AUDIO_COMMON, **VISION, **definitions}.items():
         if kind not in store.fielddefs:
             _register(store, kind, text)
     return store
@@ -260,16 +268,3 @@ def _register(store: "Typestore", kind: str, text: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-_AUDIO_COMMON = {
-    "audio_common_msgs/msg/AudioData": "uint8[] data",
-    "audio_common_msgs/msg/AudioDataStamped": (
-        "std_msgs/Header header\naudio_common_msgs/AudioData audio"
-    ),
-    "audio_common_msgs/msg/AudioInfo": (
-        "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\n"
-        "string coding_format"
-    ),
-}
-"""Bags older than ROS 2 Iron do not define their types, and these come with no ROS by default."""

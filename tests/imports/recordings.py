@@ -33,8 +33,9 @@ class Ros:
         self.store = typesys.get_typestore(
             stores.ROS1_NOETIC if generation == 1 else stores.ROS2_HUMBLE
         )
-        for name, text in AUDIO_COMMON.items():
-            self.store.register(typesys.get_types_from_msg(text, name))
+        for name, text in NOT_BUILT_IN.items():
+            if name not in self.store.types:
+                self.store.register(typesys.get_types_from_msg(text, name))
 
     def make(self, kind: str, **fields: Any) -> Any:
         return self.store.types[kind](**fields)
@@ -183,7 +184,8 @@ class Ros:
         return path
 
 
-AUDIO_COMMON = {
+NOT_BUILT_IN = {
+    "tf2_msgs/msg/TFMessage": "geometry_msgs/TransformStamped[] transforms",
     "audio_common_msgs/msg/AudioData": "uint8[] data",
     "audio_common_msgs/msg/AudioDataStamped": (
         "std_msgs/Header header\naudio_common_msgs/AudioData audio"

@@ -1,0 +1,1 @@
+"""Hands on what a log holds to other people's tools: after record and replay."""
