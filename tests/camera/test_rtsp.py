@@ -1,5 +1,6 @@
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def test_a_process_that_was_held_up_takes_up_at_a_key_picture(here: DriverPort) 
     camera = network.NetworkCamera("rtsp://x", {}, here.clock, here.counters)
     for n in range(100):
         camera._take(network.Arrived(Packet(n % 30 == 0), n, is_late=False))
-    arrivals = camera.arrivals()
+    arrivals = camera.arrivals(threading.current_thread())
     taken = [next(arrivals) for _ in range(64)]
     assert [one.recv_ns for one in taken] == list(range(64))
     assert [one.is_late for one in taken] == [True] * 59 + [False] * 5
@@ -151,6 +152,15 @@ def test_a_process_that_was_held_up_takes_up_at_a_key_picture(here: DriverPort) 
     for n in range(100, 130):
         camera._take(network.Arrived(Packet(n % 30 == 0), n, is_late=False))
     assert next(arrivals).recv_ns == 120
+
+
+def test_a_receiving_thread_that_ends_is_not_taken_for_a_silent_camera(here: DriverPort) -> None:
+    ended = threading.Thread()
+    ended.start()
+    ended.join()
+    camera = network.NetworkCamera("rtsp://x", {}, here.clock, here.counters)
+    with pytest.raises(RuntimeError, match="the receiving thread ended"):
+        next(camera.arrivals(ended))
 
 
 @pytest.mark.parametrize("url", ["http://camera/video", "camera", "rtsp://", "file:///etc/passwd"])

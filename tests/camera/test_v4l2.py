@@ -174,6 +174,23 @@ def test_a_camera_that_is_pulled_out_comes_back(camera: FakeCamera, here: Driver
     assert not camera.opened
 
 
+def test_another_camera_in_its_place_may_have_another_size(
+    camera: FakeCamera, here: DriverPort
+) -> None:
+    with started(camera, here) as frames:
+        camera.shoot(jpeg(picture(1280, 720)))
+        assert frame(frames).width == 1280
+        camera.unplug()
+        assert next(frames) is None
+        camera.sizes = {"MJPG": [(640, 480)]}
+        camera.plug_in()
+        while not camera.opened:
+            assert next(frames) is None
+        assert next(frames) is None
+        camera.shoot(jpeg(picture()))
+        assert frame(frames).width == 640
+
+
 def test_a_camera_that_falls_silent_is_opened_anew(camera: FakeCamera, here: DriverPort) -> None:
     with started(camera, here, format="yuyv") as frames:
         while here.clock.now_ns() < START_NS + 8 * NS_PER_S:
