@@ -287,9 +287,11 @@ def find_model(name: str, beside: Path | None = None) -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """The models that come with the package, by name."""
-    (folder,) = fusion_rt.model.__path__  # wheels are unpacked: a real folder
-    found = sorted(Path(folder).glob(f"*/{MODEL_FILE}"))
-    return {path.parent.name: path.parent for path in found}
+    # Real folders: wheels are unpacked. An editable install may list more than one.
+    found = [
+        path for each in fusion_rt.model.__path__ for path in Path(each).glob(f"*/{MODEL_FILE}")
+    ]
+    return {path.parent.name: path.parent for path in sorted(found)}
 
 
 def _check_files(folder: Path, name: str, network: Network, problems: Problems) -> None:

@@ -28,7 +28,7 @@ from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.latency.budgets import LatencyOptions, check_budgets
-from fusion_rt.logs.options import RecordOptions
+from fusion_rt.logs.options import FoxgloveOptions, RecordOptions
 from fusion_rt.mounting import check_mounting, check_watched
 from fusion_rt.remote import Remote, RemoteFile, RemoteTopic, remote_from_file
 from fusion_rt.sensors import FindDriver, Sensor, sensors_from_tree
@@ -110,6 +110,7 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     supervisor: SupervisorPolicy = SupervisorPolicy()
     latency: LatencyOptions = LatencyOptions()
     record: RecordOptions | None = None
+    foxglove: FoxgloveOptions | None = None
     remote: RemoteFile | None = None
     watch_mountings: Annotated[
         dict[str, str],
@@ -131,6 +132,8 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     latency: LatencyOptions
     record: RecordOptions | None
     """None when `fusion-rt run` records nothing by itself."""
+    foxglove: FoxgloveOptions | None
+    """None when `fusion-rt run` serves no viewer by itself."""
     remote: Remote | None
     """None when the rig keeps to its host."""
     watch_mountings: dict[str, str] = {}
@@ -181,6 +184,7 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         supervisor=written.supervisor,
         latency=written.latency,
         record=written.record,
+        foxglove=written.foxglove,
         remote=remote,
         watch_mountings=written.watch_mountings,
     )

@@ -53,6 +53,8 @@ class Session(msgspec.Struct, frozen=True):
     fault_seed: int = 0
     record: dict[str, Any] = {}
     """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
+    foxglove: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.FoxgloveOptions`)."""
     files: dict[str, bytes] = {}
     """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
     listen: dict[str, str] = {}
@@ -98,6 +100,7 @@ def start_session(
     faults: tuple[str, ...] = (),
     fault_seed: int = 0,
     record: dict[str, Any] | None = None,
+    foxglove: dict[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
     watch_mountings: dict[str, str] | None = None,
 ) -> Iterator[Session]:
@@ -116,6 +119,7 @@ def start_session(
         faults=faults,
         fault_seed=fault_seed,
         record=record or {},
+        foxglove=foxglove or {},
         files=dict(files or {}),
         listen=listen or {},
         keys=keys,

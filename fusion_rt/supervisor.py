@@ -28,6 +28,8 @@ HEALTH_TOPIC = "health/rig"
 RECORDER = "record"
 """The recorder's name among the processes."""
 MOUNTING_TOPIC = "mounting/watch"
+FOXGLOVE = "foxglove"
+"""That of the server for the Foxglove app."""
 _HEALTH_PERIOD_NS = NS_PER_S // 2
 _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be noticed
 _BURST = 1000  # messages between two looks at the processes, however many come
@@ -207,6 +209,8 @@ def programs(rig: Rig) -> Iterator[str]:
         yield RECORDER
     if rig.watch_mountings:
         yield MOUNTING_TOPIC
+    if rig.foxglove is not None:
+        yield FOXGLOVE
 
 
 def node_command(session: Session, node: str) -> list[str]:

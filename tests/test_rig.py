@@ -265,7 +265,7 @@ def test_an_unknown_driver_is_told_with_the_likeliest_one() -> None:
         (
             HEAD + LIDAR + "sensor: {}",
             'r.yaml:5: sensor: unknown field; did you mean "sensors"? '
-            "known: calibration, latency, record, remote, rig, sensors, supervisor, "
+            "known: calibration, foxglove, latency, record, remote, rig, sensors, supervisor, "
             "watch_mountings",
         ),
         (

@@ -48,21 +48,29 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     fault_s: float = 4.0
     rest_s: float = 7.0
     """Modes go up 2 s after the last fault; GPS may be held for 1 s."""
+    loops: int = 1
+    """The played drive repeats so often in it: every fault meets the same piece of the drive."""
 
     @property
     def seconds(self) -> float:
         return self.fault_s + self.rest_s
 
+    @property
+    def loop_s(self) -> float:
+        return self.seconds / self.loops
 
-QUICK_SLOT = Slot(fault_s=4.0, rest_s=6.5)
-FULL_SLOT = Slot(fault_s=8.0, rest_s=10.0)
+
+HEALTHY = FaultCase(fault="none", sensors=(), forms=())
+"""What the others are held against."""
+QUICK_SLOT = Slot(fault_s=4.0, rest_s=6.5, loops=1)
+FULL_SLOT = Slot(fault_s=8.0, rest_s=10.0, loops=2)
 
 
 def cases_of(topics: Sequence[str], is_quick: bool) -> list[FaultCase]:
-    """Every fault of every sensor, then every pair of them silent at once."""
+    """Nothing at all, every fault of every sensor, then every pair of them silent at once."""
     names = _QUICK if is_quick else _QUICK + _ALSO
     single = [_case(name, topic) for name in names for topic in topics]
-    return [*single, *(_pair(*pair) for pair in combinations(topics, 2))]
+    return [HEALTHY, *single, *(_pair(*pair) for pair in combinations(topics, 2))]
 
 
 def place(cases: Sequence[FaultCase], slot: Slot, first_s: float) -> list[PlacedCase]:

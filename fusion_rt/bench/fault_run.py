@@ -20,8 +20,6 @@ from fusion_rt.rig import Rig
 from fusion_rt.supervisor import HEALTH_TOPIC
 from fusion_rt.transport.subscriber import Subscriber
 
-LOOP_S = 12.0
-"""Of what is played: long enough to score, 1 GB of pictures."""
 _PATIENCE_NS = 200 * NS_PER_MS
 
 
@@ -30,10 +28,10 @@ def watch_faults(
     answers_topic: str,
     placed: Sequence[PlacedCase],
     folder: Path,
+    loop_s: float,
     say: Callable[[str], None],
-    loop_s: float = LOOP_S,
 ) -> Seen:
-    """Run the rig through the cases; simulated sensors are played from memory."""
+    """Run the rig through the cases; simulated sensors are played from memory, in a loop."""
     files = prerender(rig, folder, loop_s, lambda topic: say(f"rendering {topic}"))
     path = write_rig(played_tree(rig, files), folder / "rig.yaml")
     schedule = folder / "faults.yaml"

@@ -107,12 +107,12 @@ def _row(
     return FaultRow(
         fault=one.case.fault,
         sensors=one.case.sensors,
-        detect_ms=_ms(max(ns for ns, _ in told)) if all(ns >= 0 for ns, _ in told) else None,
+        detect_ms=_last_ms([ns if ns >= 0 else None for ns, _ in told]),
         told_by="; ".join(words for _, words in told if words),
         output_rate=round(len(during) / due, 3),
         longest_gap_ms=_ms(_longest_gap_ns(seen.answers, begin_ns, until_ns)),
         map_2m=score(settled),
-        recover_ms=None if None in recovered else _ms(max(ns or 0 for ns in recovered)),
+        recover_ms=_last_ms(recovered),
         mode=_worst_mode(during),
         wait_p99_ms=_ms(waits[int(0.99 * (len(waits) - 1))]) if waits else None,
     )
@@ -176,6 +176,12 @@ def _worst_mode(answers: Sequence[AnswerSeen]) -> Mode:
     order: tuple[Mode, ...] = ("BLIND", "MINIMAL", "DEGRADED", "NORMAL")
     modes = {answer.message.mode for answer in answers}
     return next((mode for mode in order if mode in modes), "BLIND")
+
+
+def _last_ms(durations_ns: Sequence[int | None]) -> float | None:
+    """The longest; None when one of them has no end, or there are none."""
+    known = [ns for ns in durations_ns if ns is not None]
+    return _ms(max(known)) if known and len(known) == len(durations_ns) else None
 
 
 def _ms(duration_ns: int) -> float:

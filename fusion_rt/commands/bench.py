@@ -14,7 +14,7 @@ from fusion_rt.bench.compare import Change, compare, read_gate, read_summary
 from fusion_rt.bench.fault_cases import FULL_SLOT, QUICK_SLOT, cases_of, place
 from fusion_rt.bench.fault_map import scorer_of
 from fusion_rt.bench.fault_page import HEAD, faults_page, row_cells
-from fusion_rt.bench.fault_run import LOOP_S, watch_faults
+from fusion_rt.bench.fault_run import watch_faults
 from fusion_rt.bench.fault_score import FaultRow, rows_of
 from fusion_rt.bench.latency_run import Bench
 from fusion_rt.bench.sustained import Trial, best_of
@@ -102,9 +102,8 @@ class FaultsResult(msgspec.Struct, frozen=True, kw_only=True):
     rig: str
     machine: str
     reference_hz: float
-    map_2m_healthy: float | None
-    """Before the first fault; None where nothing scores it."""
     rows: list[FaultRow]
+    """The first one, `none`, is the rig without a fault."""
 
 
 def faults_command(
@@ -124,23 +123,21 @@ def faults_command(
     """Let every sensor fail in every way and tell how soon it is noticed and what comes out."""
     loaded = load_rig(find_rig(rig))
     chosen = [topic for topic in loaded.sensors if not sensor or topic in sensor]
-    cases = [c for c in cases_of(chosen, quick) if not fault or c.fault in fault]
-    if not cases:
+    cases = [c for c in cases_of(chosen, quick) if not fault or c.fault in ("none", *fault)]
+    if len(cases) < 2:
         raise BenchError(f"no such fault of {', '.join(loaded.sensors)}")
-    placed = place(cases, QUICK_SLOT if quick else FULL_SLOT, first_s=FIRST_FAULT_S)
+    slot = QUICK_SLOT if quick else FULL_SLOT
+    placed = place(cases, slot, first_s=FIRST_FAULT_S)
     console = Console(stderr=True)
     console.log(f"{len(cases)} faults in {placed[-1].until_ns / 60e9:.1f} minutes")
     with tempfile.TemporaryDirectory(prefix="fusion_rt-") as folder:
-        seen = watch_faults(loaded, ANSWERS_TOPIC, placed, Path(folder), console.log)
-    score = scorer_of(loaded, seen.start_ns, LOOP_S)
-    rows = rows_of(placed, seen, score)
-    before_ns = seen.start_ns + placed[0].start_ns
-    healthy = score([answer for answer in seen.answers if answer.sent_ns < before_ns])
+        where = Path(folder)
+        seen = watch_faults(loaded, ANSWERS_TOPIC, placed, where, slot.loop_s, console.log)
+    rows = rows_of(placed, seen, scorer_of(loaded, seen.start_ns, slot.loop_s))
     result = FaultsResult(
         rig=loaded.name,
         machine=machine_text(),
         reference_hz=round(seen.reference_hz, 3),
-        map_2m_healthy=healthy,
         rows=rows,
     )
     if json is not None:

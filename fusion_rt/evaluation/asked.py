@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from fusion_rt.arrays import Floats
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.evaluation.matching import Bools, Outcome
 from fusion_rt.evaluation.siren import Hearing
@@ -137,7 +137,7 @@ class Asker:
             weather=weather_of(moment),
         )
 
-    def _is_in_range(self, boxes: Floats) -> Bools:
+    def _is_in_range(self, boxes: npt.NDArray[np.float64]) -> Bools:
         limits = self._range
         x_m, y_m = boxes[:, 0], boxes[:, 1]
         inside: Bools = (x_m >= limits.x_min_m) & (x_m < limits.x_max_m)

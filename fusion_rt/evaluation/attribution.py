@@ -1,7 +1,7 @@
 """Which sensor an output came from, by taking sensors away: Shapley values over all their sets.
 
-The graph's own `contributions` say how much of each sensor's features went in; these say how much of
-the score came out of them. With all 15 answers at hand they are exact, for any model.
+The graph's own `contributions` say how much of each sensor's features went in; these say how much
+of the score came out of them. With all 15 answers at hand they are exact, for any model.
 """
 
 from collections.abc import Mapping, Sequence

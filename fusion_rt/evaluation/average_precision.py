@@ -1,9 +1,9 @@
 """Scores from matches: average precision in two definitions, and errors of what was found.
 
-Recall is sampled at 0, 0.01, ..., 1. `plain` is the mean over these of the highest precision at that
-recall or beyond (COCO's, 0 where recall ends). `nuscenes` interpolates the precision itself, leaves
-out recalls up to 0.1, takes 0.1 off each precision and scales what is left to 1 (Caesar and others,
-"nuScenes", 2020).
+Recall is sampled at 0, 0.01, ..., 1. `plain` is the mean over these of the highest precision at
+that recall or beyond (COCO's, 0 where recall ends). `nuscenes` interpolates the precision itself,
+leaves out recalls up to 0.1, takes 0.1 off each precision and scales what is left to 1 (Caesar and
+others, "nuScenes", 2020).
 """
 
 import math

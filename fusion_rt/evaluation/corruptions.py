@@ -88,7 +88,7 @@ def with_glare(moment: Moment, rng: Generator) -> Moment:
 
 def with_noise(moment: Moment, rng: Generator) -> Moment:
     """Gaussian noise of 25 of 255 on every pixel and colour."""
-    image = moment.image
+    image = moment.image.astype(np.float32)
     return _pictured(moment, image + rng.normal(0, 25, image.shape).astype(np.float32))
 
 

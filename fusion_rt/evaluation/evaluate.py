@@ -1,4 +1,4 @@
-"""Measures a model: moments in, all figures out. One process, one pass, nothing kept but answers."""
+"""Measures a model: moments in, all figures out, in one pass; only answers are kept."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,10 +20,11 @@ from fusion_rt.evaluation.scores import (
     subset_score,
 )
 from fusion_rt.evaluation.subsets import Subset, can_place, mode_of, subset_name, subsets_of
+from fusion_rt.messages import Mode
 from fusion_rt.model.moments import Moment
 from fusion_rt.perception import Answer, Perception
 
-_MODES = ("NORMAL", "DEGRADED", "MINIMAL", "BLIND")
+_MODES: tuple[Mode, ...] = ("NORMAL", "DEGRADED", "MINIMAL", "BLIND")
 
 
 class Example(msgspec.Struct, frozen=True, eq=False):
@@ -129,11 +130,11 @@ class Evaluation:
 
     def _thresholds(self) -> dict[str, float]:
         count = len(self._perception.model.file.classes)
-        cases: dict[str, list[Case]] = {}
+        cases: dict[Mode, list[Case]] = {}
         for subset in self._subsets:
             mode = mode_of(subset, self.kinds)
             cases.setdefault(mode, []).extend(self._of(CLEAN, subset).cases)
-        found = {}
+        found: dict[str, float] = {}
         for mode in _MODES:
             threshold = best_threshold(curves_at_2m(cases.get(mode, []), count))
             if threshold is not None:

@@ -1,53 +1,12 @@
+import msgspec
 import numpy as np
 import pytest
 
-from fusion_rt.bench.fault_map import Moment, average_precision, mean_precision, scorer_of
+from fusion_rt.bench.fault_map import mean_precision, scorer_of
 from fusion_rt.bench.fault_score import AnswerSeen
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.messages import Detections
 from fusion_rt.rig import find_rig, load_rig
-
-
-def moment(found, there):
-    """`found` as (score, x, y), `there` as (x, y)."""
-    rows = np.array(found, float).reshape(-1, 3)
-    return Moment(rows[:, 0], rows[:, 1:], np.array(there, float).reshape(-1, 2))
-
-
-def test_all_found_and_nothing_else_is_one():
-    assert average_precision([moment([(0.9, 10, 0), (0.8, 20, 5)], [(10, 1), (20, 5)])]) == 1
-
-
-def test_nothing_found_is_zero_and_nothing_there_is_no_score():
-    assert average_precision([moment([], [(10, 1)])]) == 0
-    assert average_precision([moment([(0.9, 10, 0)], [])]) is None
-
-
-def test_two_metres_are_the_limit():
-    assert average_precision([moment([(0.9, 10, 0)], [(12, 0)])]) == 1
-    assert average_precision([moment([(0.9, 10, 0)], [(12.01, 0)])]) == 0
-
-
-def test_an_object_is_found_once():
-    found = [(0.9, 10, 0), (0.8, 10, 0), (0.7, 20, 0)]
-    value = average_precision([moment(found, [(10, 0), (20, 0)])])
-    assert value == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
-
-
-def test_a_false_alarm_before_a_hit_costs_and_one_after_does_not():
-    assert average_precision([moment([(0.9, 40, 0), (0.5, 10, 0)], [(10, 0)])]) == 0.5
-    assert average_precision([moment([(0.9, 10, 0), (0.5, 40, 0)], [(10, 0)])]) == 1
-
-
-def test_an_object_of_another_moment_is_not_found():
-    assert average_precision([moment([(0.9, 10, 0)], []), moment([], [(10, 0)])]) == 0
-
-
-def test_the_mean_is_over_classes_that_were_there():
-    perfect, none = [moment([(0.9, 1, 0)], [(1, 0)])], [moment([(0.9, 1, 0)], [])]
-    missed = [moment([], [(1, 0)])]
-    assert mean_precision({"car": perfect, "cyclist": none, "pedestrian": missed}) == 0.5
-    assert mean_precision({"car": none}) is None
 
 
 def test_the_truth_itself_scores_one_in_every_round_of_the_loop():
@@ -72,3 +31,15 @@ def test_the_truth_itself_scores_one_in_every_round_of_the_loop():
     score = scorer_of(load_rig(find_rig("sim")), start_ns, loop_s=4.0)
     assert score(answers) == 1
     assert score([]) is None
+    displaced = [AnswerSeen(0, _displaced(one.message, 2.5)) for one in answers]
+    assert score(displaced) < 0.2
+
+
+def test_without_answers_there_is_no_score():
+    assert mean_precision([]) is None
+
+
+def _displaced(message, by_m):
+    boxes = message.boxes.copy()
+    boxes[:, 0] += by_m
+    return msgspec.structs.replace(message, boxes=boxes)

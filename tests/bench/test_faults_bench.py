@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fusion_rt.bench.fault_cases import FULL_SLOT, QUICK_SLOT, cases_of, place, short_forms
+from fusion_rt.bench.fault_cases import FULL_SLOT, HEALTHY, QUICK_SLOT, cases_of, place, short_forms
 from fusion_rt.bench.fault_page import faults_page
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, rows_of, states_of
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -74,12 +74,12 @@ def seen_of(placed, topic, states=(), arrivals=None, **more):
 
 def placed_case(fault, topic=LIDAR):
     cases = [case for case in cases_of(TOPICS, is_quick=False) if case.fault == fault]
-    return place([case for case in cases if case.sensors[0] == topic][:1], QUICK_SLOT, 5.0)
+    return place([case for case in cases if topic in case.sensors[:1]], QUICK_SLOT, 5.0)[:1]
 
 
 def test_every_fault_befalls_every_sensor_and_every_pair_at_once():
     quick = cases_of(TOPICS, is_quick=True)
-    assert len(quick) == 8 * 4 + 6
+    assert len(quick) == 1 + 8 * 4 + 6
     assert {frozenset(c.sensors) for c in quick if c.fault == "two silent"} == {
         frozenset(pair) for pair in [(a, b) for a in TOPICS for b in TOPICS if a != b]
     }
@@ -165,6 +165,19 @@ def test_a_killed_node_is_back_from_the_time_of_its_death():
         placed, seen_of(placed, LIDAR, told_after_ms=0, back_after_ms=1200), lambda _: 1
     )
     assert row.recover_ms == pytest.approx(1240, abs=60)
+
+
+def test_without_a_fault_nothing_is_told_and_nothing_comes_back():
+    placed = place([HEALTHY], QUICK_SLOT, 5.0)
+    (row,) = rows_of(placed, seen_of(placed, LIDAR, told_after_ms=1e9), lambda _: 0.5)
+    assert (row.detect_ms, row.recover_ms, row.told_by, row.map_2m) == (None, None, "", 0.5)
+    assert row.output_rate == pytest.approx(1, abs=0.03)
+
+
+def test_every_fault_meets_the_same_piece_of_the_drive():
+    for slot in (QUICK_SLOT, FULL_SLOT):
+        starts = [one.start_ns for one in place(cases_of(TOPICS, is_quick=True), slot, 5.0)]
+        assert len({ns % round(slot.loop_s * NS_PER_S) for ns in starts}) == 1
 
 
 def health(state, since_ns):
