@@ -11,7 +11,8 @@ from fusion_rt import __version__
 from fusion_rt.errors import FusionError
 
 COMMANDS = (
-    "demo", "run", "simulate", "check", "calibrate", "top", "doctor", "build", "tune-sync", "keys"
+    "demo", "run", "simulate", "check", "calibrate", "top", "doctor", "build", "tune-sync", "keys",
+    "train", "export",
 )  # fmt: skip
 """In the order of `--help`; `tune-sync` is the module `fusion_rt.commands.tune_sync`."""
 EXIT_REFUSED = 2
