@@ -29,6 +29,7 @@ COMMANDS = (
     "doctor",
     "build",
     "eval",
+    "moments",
     "tune-sync",
     "keys",
 )
