@@ -1,14 +1,14 @@
 """Your own 2D detector as a model of the rig: one camera, boxes on the ground, no training.
 
-    python examples/camera_detector.py MODEL_DIR                 # with a detector of coloured things
+    python examples/camera_detector.py MODEL_DIR              # with a detector of coloured things
     python examples/camera_detector.py MODEL_DIR --detector mine.onnx --classes car,pedestrian
     fusion-rt eval --model MODEL_DIR --scenes 5
 
 A detector is an ONNX with one input, `image`: uint8 (1, H, W, 3) RGB, or float32 (1, 3, H, W) that
 wants `--mean` and `--std`; and the outputs `boxes` (1, N, 4) as left, top, right, bottom in its own
-pixels, `scores` (1, N) and `labels` (1, N), all of fixed shape. What it finds stands where the bottom
-of its box meets the ground, which the calibration tells: the runtime hands the graph a grid of places
-and where the camera sees each.
+pixels, `scores` (1, N) and `labels` (1, N), all of fixed shape. What it finds stands where the
+bottom of its box meets the ground, which the calibration tells: the runtime hands the graph a grid
+of places and where the camera sees each.
 """
 
 import argparse

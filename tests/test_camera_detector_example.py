@@ -60,6 +60,14 @@ def test_the_command_makes_a_model_that_opens(tmp_path: Path) -> None:
         assert perception.kinds == ("camera",)
 
 
+def test_the_page_shows_the_model_file_that_the_example_writes(tmp_path: Path) -> None:
+    module = example()
+    module.write_model(tmp_path, module.coloured_things(), ["car"])
+    shown = PAGE.read_text().partition("```yaml\n")[2].partition("```")[0]
+    lines = [line.partition("#")[0].rstrip() for line in shown.splitlines()]
+    assert lines == (tmp_path / "model.yaml").read_text().splitlines()
+
+
 def test_what_the_detector_sees_stands_on_the_ground_where_it_is(tmp_path: Path) -> None:
     module = example()
     module.write_model(tmp_path, module.coloured_things(), ["car"])

@@ -1,4 +1,4 @@
-"""Frames of public data sets -> moments, which training and evaluation read (fusion_rt.model.moments).
+"""Frames of public data sets -> moments (fusion_rt.model.moments), for training and evaluation.
 
 What a data set does not have stays empty: no fixes, silence, no sirens, velocity 0 where unknown.
 So train and measure with camera and LiDAR only, and read no velocity error out of KITTI.

@@ -1,7 +1,7 @@
 """Reads nuScenes samples with their boxes: from the data set's tables, or MMDetection3D's lists.
 
-One frame per sample: LIDAR_TOP and CAM_FRONT of the key frame. Tables hold boxes in the world, lists
-in the LiDAR's own axes; lists say neither visibility nor the motion between the two sensors.
+One frame per sample: LIDAR_TOP and CAM_FRONT of the key frame. Tables hold boxes in the world,
+lists in the LiDAR's own axes; lists say neither visibility nor the motion between the two sensors.
 """
 
 import json
@@ -47,7 +47,7 @@ CLASS_OF = {
     "vehicle.emergency": "emergency",
     "human.pedestrian": "pedestrian",
 }
-"""By name in lists, and by the beginning of the categories in tables. Cones and barriers have none."""
+"""By name in lists, by the beginning of the category in tables. Cones and barriers have none."""
 _SHOWN = {"1": 0.2, "2": 0.5, "3": 0.7, "4": 0.9, "": 1.0}
 """By `visibility_token`: 0-40, 40-60, 60-80, 80-100 %."""
 
@@ -200,7 +200,8 @@ class _Annotations:
         passed_ns = self._times_ns[last.sample_token] - self._times_ns[first.sample_token]
         if passed_ns == 0:
             return np.full(3, np.nan)
-        return (np.array(last.translation) - np.array(first.translation)) * (1e9 / passed_ns)
+        moved_m: Matrix = np.array(last.translation) - np.array(first.translation)
+        return moved_m * (1e9 / passed_ns)
 
 
 def _by_sample(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:

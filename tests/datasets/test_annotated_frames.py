@@ -243,9 +243,13 @@ def test_a_kitti_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> No
 
 def test_a_data_set_is_turned_into_a_folder_of_moments(tmp_path: Path) -> None:
     source, output = write_tables(tmp_path / "set"), tmp_path / "moments"
-    arguments = ["moments", str(source), str(output)]
+    preview = tmp_path / "first.jpg"
+    arguments = ["moments", str(source), str(output), "--preview", str(preview)]
     result = CliRunner().invoke(app_for(arguments), arguments, catch_exceptions=False)
     assert "3 moments in" in result.output
+    picture = cv2.imread(str(preview))
+    assert picture is not None
+    assert picture.shape == (504, 896 + 504, 3)
     assert [moment.anchor_ns for moment in all_moments(output)] == [0, 500_000_000, 1_000_000_000]
     with pytest.raises(DatasetError, match="expected a new or empty folder, found something"):
         CliRunner().invoke(app_for(arguments), arguments, catch_exceptions=False)
