@@ -16,6 +16,7 @@ from fusion_rt.calibrate.correspondences import fit_points
 from fusion_rt.calibrate.hole_board import HoleBoard, find_holes
 from fusion_rt.calibrate.hole_pixels import hole_pixels
 from fusion_rt.calibrate.pictures import overlay_picture, save_picture
+from fusion_rt.calibrate.progress import tracked
 from fusion_rt.calibrate.result_file import (
     made_from,
     read_calibration_file,
@@ -31,6 +32,7 @@ from fusion_rt.errors import CalibrationError
 from fusion_rt.geometry import CameraModel, RigidTransform
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+_ODD_PIXELS = 0.01
 
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
@@ -80,8 +82,18 @@ def refine(
         Alignment(grey, scan_edges(one.points_m, one.intensity, one.ring), model, start)
         for grey, one in zip(greys, sweeps, strict=True)
     ]
+    if abs(model.fx_px / model.fy_px - 1) > _ODD_PIXELS:
+        typer.echo(
+            f"warning: fx {model.fx_px:.0f} and fy {model.fy_px:.0f} px differ by more than 1 %; "
+            "half a percent of focal length moves the LiDAR by 10 cm along the optical axis"
+        )
     found = refine_camera_from_lidar(
-        scenes, start, model.fx_px, start_sd_deg=start_deg, start_sd_m=start_m
+        scenes,
+        start,
+        model.fx_px,
+        start_sd_deg=start_deg,
+        start_sd_m=start_m,
+        tracked=lambda steps: tracked("searching", steps),
     )
     turned, moved = difference(found.camera_from_lidar, start)
     typer.echo(f"moved by {turned:.2f} degrees and {moved * 100:.1f} cm from the start")
@@ -160,7 +172,7 @@ def _seen_by_both(
 ) -> tuple[Floats, Floats, list[Path]]:
     """Hole centres (N, 3) in the LiDAR's frame, their pixels (N, 2), and the files read."""
     points, pixels, files = [], [], []
-    for row in _rows(views):
+    for row in tracked("finding the board", _rows(views)):
         path = views.parent / row[0]
         view = find_board(path.name, _grey(path), chessboard)
         files.append(path)

@@ -21,6 +21,7 @@ from fusion_rt.calibrate.intrinsics import (
     view_errors,
 )
 from fusion_rt.calibrate.pictures import reprojection_picture, save_picture
+from fusion_rt.calibrate.progress import tracked
 from fusion_rt.calibrate.result_file import (
     made_from,
     read_calibration_file,
@@ -121,7 +122,7 @@ def _find(
     views: list[BoardView] = []
     faults: dict[str, Fault] = {}
     size: tuple[int, int] | None = None
-    for file in files:
+    for file in tracked("finding the board", files):
         grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
         if grey is None:
             faults[file.name] = Fault.UNREADABLE

@@ -78,6 +78,7 @@ def examine_run(run_dir: Path) -> list[Finding]:
     findings = [_mode(health), _drift(health)]
     findings += [_stream(stream) for stream in health.streams]
     findings += [_process(process) for process in health.processes]
+    findings += [Finding("mounting", "warning", warning) for warning in health.warnings]
     return findings
 
 

@@ -316,3 +316,16 @@ class ExportError(FusionError):
         self.problem = problem
         self.way_out = way_out
         super().__init__(f"export {path}: {problem}" + (f"; {way_out}" if way_out else ""))
+
+
+class FoxgloveError(FusionError):
+    """A server for the Foxglove app that cannot be started."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        self.host = host
+        self.port = port
+        self.problem = problem
+        super().__init__(
+            f"foxglove: cannot serve at {host}:{port}: {problem}; "
+            "another port is given by --port, or in the rig by foxglove.port"
+        )

@@ -31,7 +31,7 @@ def health_table(health: Health) -> RenderableType:
 def health_line(health: Health) -> str:
     """The most important, for a log."""
     streams = ", ".join(_stream_text(stream) for stream in health.streams)
-    return f"{health.mode}: {streams}"
+    return "; ".join((f"{health.mode}: {streams}", *health.warnings))
 
 
 def _title(health: Health) -> Text:
@@ -44,7 +44,8 @@ def _title(health: Health) -> Text:
 
 
 def _reasons(health: Health) -> list[Text]:
-    return [Text(f"  {reason}", style="yellow") for reason in health.mode_reasons]
+    found = (*health.mode_reasons, *health.warnings)
+    return [Text(f"  {reason}", style="yellow") for reason in found]
 
 
 def _stream_table(health: Health) -> Table:

@@ -26,7 +26,8 @@ StampNs = Annotated[int, msgspec.Meta(ge=0, le=MAX_STAMP_NS)]
 """Rig time in nanoseconds, bounded to the signed 64-bit integers of logs and arrays."""
 
 # Comparing with np.uint8 itself would make a dtype of it each time.
-_U8, _I16, _F32 = np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.float32)
+_U8, _U32 = np.dtype(np.uint8), np.dtype(np.uint32)
+_I16, _F32 = np.dtype(np.int16), np.dtype(np.float32)
 
 BOX_COLUMNS = (
     "x_m",
@@ -152,6 +153,31 @@ class DetectionMember(msgspec.Struct, frozen=True):
     age_ns: int | None = None
 
 
+class WorldPose(msgspec.Struct, frozen=True, kw_only=True):
+    """Where `base` was in `world`: east, north, up from `origin_deg_m`, turned by `yaw_rad`."""
+
+    x_m: float
+    y_m: float
+    z_m: float
+    yaw_rad: float
+    """Anticlockwise from east; the vehicle is taken to stand level."""
+    quality: Literal["exact", "interpolated", "extrapolated", "held"]
+    from_fix_ns: int
+    """Distance in time to the nearest fix: how long it was dead-reckoned."""
+    origin_deg_m: tuple[float, float, float]
+    """Latitude and longitude in degrees, height above the ellipsoid."""
+
+
+class Siren(msgspec.Struct, frozen=True, kw_only=True):
+    """What the microphones hear of emergency vehicles."""
+
+    probability: float
+    is_heard: bool
+    """Whether that exceeds the model's threshold."""
+    bearing_rad: float
+    """In `base`, anticlockwise from straight ahead; means nothing unless heard."""
+
+
 class Detections(Message, frozen=True, kw_only=True, eq=False):
     """The answer for one reference time, which is `stamp_ns`; empty arrays are an answer too."""
 
@@ -163,11 +189,23 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
     """(N,), an index into `classes`."""
     contributions: npt.NDArray[np.float32] | None = None
     """(N, len(members)): share of each member in each box."""
+    track_ids: npt.NDArray[np.uint32] | None = None
+    """(N,): the same number for the same thing, from set to set; None without a tracker."""
+    is_predicted: npt.NDArray[np.uint8] | None = None
+    """(N,): 1 where nothing of it was seen this time; None without a tracker."""
+    boxes_world: npt.NDArray[np.float32] | None = None
+    """(N, 9): `boxes` in the world frame of `world`; None where that is."""
     classes: tuple[str, ...] = ()
     mode: Mode = "NORMAL"
     mode_reasons: tuple[str, ...] = ()
     """What keeps the rig from NORMAL, one sentence per stream."""
     members: tuple[DetectionMember, ...] = ()
+    world: WorldPose | None = None
+    """None while GPS has not said where we are, or not for long."""
+    siren: Siren | None = None
+    """None where nothing was listened to."""
+    failure: str = ""
+    """Why there is no answer although there were members; empty when there is one."""
 
     def problem(self) -> str | None:
         count = self.boxes.shape[0] if self.boxes.ndim else 0
@@ -176,6 +214,9 @@ class Detections(Message, frozen=True, kw_only=True, eq=False):
             ("scores", self.scores, (count,), _F32),
             ("class_ids", self.class_ids, (count,), _U8),
             ("contributions", self.contributions, (count, len(self.members)), _F32),
+            ("track_ids", self.track_ids, (count,), _U32),
+            ("is_predicted", self.is_predicted, (count,), _U8),
+            ("boxes_world", self.boxes_world, (count, len(BOX_COLUMNS)), _F32),
         ]
         for name, array, shape, dtype in expected:
             if array is not None and (array.shape != shape or array.dtype != dtype):
@@ -228,6 +269,28 @@ class Health(Message, frozen=True, kw_only=True, eq=False):
     processes: tuple[ProcessHealth, ...] = ()
     utc_drift_ns: int = 0
     """UTC minus rig time, as it has grown since the start."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong though every stream is well: a mounting that moved. One sentence each."""
+
+
+class MountingCheck(Message, frozen=True, kw_only=True, eq=False):
+    """How well a camera and a LiDAR still lie as calibrated. `stamp_ns` is the image's."""
+
+    camera: str
+    """Topic, as `lidar` is."""
+    lidar: str
+    pairs: int
+    """Of image and sweep, behind what is said here."""
+    skipped: int = 0
+    """Pairs that showed too little."""
+    score: float = 0.0
+    """Edge alignment of the last pair; how high depends on the scene."""
+    turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """By how much the camera seems turned about its x, y, z since it was calibrated."""
+    late_ns: int | None = None
+    """How late the camera is stamped against the LiDAR; None before enough pairs in motion."""
+    warning: str = ""
+    """Empty while all is well; else Health repeats it."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, eq=False):

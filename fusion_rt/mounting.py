@@ -1,6 +1,7 @@
 """Holds a rig's sensors against its calibration: every one must have its place and its numbers."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 from fusion_rt.calibration_file import Calibration
 from fusion_rt.config import Problems, known_names
@@ -25,6 +26,20 @@ def check_mounting(
             place = ("remote", "topics", topic)
             _is_placed(kind_name(topic), default_frame(topic), place, calibration, problems)
     _check_shared_frames(sensors, problems)
+
+
+def check_watched(pairs: dict[str, str], sensors: dict[str, Sensor], problems: Problems) -> None:
+    """Each pair is a camera and a LiDAR of this rig, and what watches them is installed."""
+    for pair in pairs.items():
+        place = ("watch_mountings", pair[0])
+        for kind, topic in zip(("camera", "lidar"), pair, strict=True):
+            if kind_name(topic) != kind or topic not in sensors:
+                known = [one for one in sensors if kind_name(one) == kind]
+                problem = f'expected a {kind} of this rig, got "{topic}"'
+                problems.add(place, problem, known_names(topic, known))
+    if pairs and find_spec("cv2") is None:
+        problem = "expected the library cv2, found none"
+        problems.add(("watch_mountings",), problem, "pip install 'fusion_rt[calibrate]'")
 
 
 def _is_placed(

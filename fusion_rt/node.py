@@ -28,6 +28,7 @@ from fusion_rt.messages import Heartbeat, Message, NodeState
 from fusion_rt.session import Session, attach_session
 from fusion_rt.topics import heartbeat_topic, topic_kind
 from fusion_rt.transport.publisher import Publisher, TcpOffer
+from fusion_rt.transport.subscriber import Subscriber
 
 _HEARTBEAT_S = 0.2
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -70,7 +71,7 @@ class Program:
 
 
 class Node:
-    """A sensor node at work."""
+    """A node at work."""
 
     def __init__(self, topic: str, session: Session, clock: Clock, publisher: Publisher) -> None:
         self.publisher = publisher
@@ -79,8 +80,8 @@ class Node:
         self.progress_ns = clock.now_ns()
         """When the loop last came round."""
         self._topic = topic
-        self._session = session
-        self._clock = clock
+        self.session = session
+        self.clock = clock
 
     def open_driver(self, message: type[M]) -> "Opened[M]":
         """The messages of the device that the rig names for this topic, which carries `message`."""
@@ -88,30 +89,34 @@ class Node:
         if message is not carried:
             problem = f"carries {carried.__name__}, got the program for {message.__name__}"
             raise MessageError(self._topic, "", problem)
-        entry = self._session.sensors[self._topic]
+        entry = self.session.sensors[self._topic]
         driver = find_driver(entry["driver"], self._topic.partition("/")[0])
         options: SensorOptions = msgspec.convert(entry, driver.options)
-        calibration = self._session.calibration
+        calibration = self.session.calibration
         port = DriverPort(
             topic=self._topic,
-            clock=self._clock,
+            clock=self.clock,
             loan=self.publisher.loan,
             counters=self.counters,
-            session_start_ns=self._session.start_ns,
+            session_start_ns=self.session.start_ns,
             calibration=Path(calibration) if calibration else None,
         )
         # The table of topics says what a driver of this kind yields; publish checks each of them.
         opened = cast("Callable[[DriverPort], Opened[M]]", partial(driver.open, options))
-        if not self._session.faults:
+        if not self.session.faults:
             return opened(port)
         from fusion_rt.live_faults import faulty  # only who asks for faults pays for them
 
-        return faulty(opened, port, self._session)
+        return faulty(opened, port, self.session)
+
+    def subscribe(self, topics: Iterable[str]) -> Subscriber:
+        """What other nodes of this rig publish; close it, or use it in a `with`."""
+        return Subscriber(topics, self.session, self.clock)
 
     def until_stopped(self, messages: Iterable[M | None]) -> Iterator[M]:
         """What the driver yields, without its read deadlines; ready with the first of either."""
         for message in messages:
-            self.progress_ns = self._clock.now_ns()
+            self.progress_ns = self.clock.now_ns()
             self.state = "ready"
             if message is not None:
                 yield message

@@ -11,7 +11,7 @@ from fusion_rt.latency.rows import STAGES, AnswerRow, FrameRow
 from fusion_rt.latency.summary import Percentiles, Run, Summary, measure, summarise
 
 WORST = 10
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 900px; margin: 2em auto;
        padding: 0 1em; }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px; }
@@ -51,7 +51,7 @@ def report_page(run: Run) -> str:
     title = f"latency of {summary.rig}"
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}"
-        f"</title><style>{_STYLE}</style></head><body>\n{''.join(parts)}</body></html>\n"
+        f"</title><style>{STYLE}</style></head><body>\n{''.join(parts)}</body></html>\n"
     )
 
 
@@ -77,7 +77,7 @@ def _section(title: str, *contents: str) -> str:
     return f"<h2>{escape(title)}</h2>\n" + "\n".join(contents) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are text, or HTML where they begin with a tag."""
 
     def cell(text: str) -> str:
@@ -96,7 +96,7 @@ def _verdicts(summary: Summary) -> str:
         value = _ms(one.value_ms)
         shown = f"<span class='bad'>{value}</span>" if one.is_broken else value
         rows.append((one.budget, f"p{one.percent:g}", _ms(one.limit_ms), shown, str(one.n)))
-    return _table(("budget", "percentile", "limit ms", "measured ms", "n"), rows)
+    return html_table(("budget", "percentile", "limit ms", "measured ms", "n"), rows)
 
 
 _PERCENT_HEAD = ("n", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
@@ -109,7 +109,7 @@ def _percent_cells(one: Percentiles) -> tuple[str, ...]:
 
 def _whole_table(summary: Summary) -> str:
     rows = [(name, *_percent_cells(one)) for name, one in summary.whole.items()]
-    return _table(("time", *_PERCENT_HEAD), rows)
+    return html_table(("time", *_PERCENT_HEAD), rows)
 
 
 def _stage_table(summary: Summary) -> str:
@@ -119,7 +119,7 @@ def _stage_table(summary: Summary) -> str:
 
     names = sorted(summary.stages, key=order)
     rows = [(_turned(name), *_percent_cells(summary.stages[name])) for name in names]
-    return _table(("stage", *_PERCENT_HEAD), rows)
+    return html_table(("stage", *_PERCENT_HEAD), rows)
 
 
 def _turned(name: str) -> str:
@@ -132,7 +132,7 @@ def _alarms(run: Run) -> str:
         return "<p class='note'>No alarm was raised.</p>"
     start_ns = run.answers[0].published_ns
     rows = [(f"{(a.at_ns - start_ns) / NS_PER_S:.2f} s", a.text) for a in run.alarms]
-    return _table(("at", "alarm"), rows)
+    return html_table(("at", "alarm"), rows)
 
 
 def _frames(frames: Sequence[FrameRow]) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def _frames(frames: Sequence[FrameRow]) -> tuple[str, str]:
         counts[row.topic, row.outcome, row.place, row.cause] += row.count
     rows = [(*key, str(count)) for key, count in sorted(counts.items())]
     head = ("topic", "outcome", "where", "cause", "frames")
-    return pictures.outcomes(frames), _table(head, rows)
+    return pictures.outcomes(frames), html_table(head, rows)
 
 
 def _end_to_end(answer: AnswerRow) -> int:

@@ -28,8 +28,8 @@ from fusion_rt.config import Problems, checked, known_names
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.latency.budgets import LatencyOptions, check_budgets
-from fusion_rt.logs.options import RecordOptions
-from fusion_rt.mounting import check_mounting
+from fusion_rt.logs.options import FoxgloveOptions, RecordOptions
+from fusion_rt.mounting import check_mounting, check_watched
 from fusion_rt.remote import Remote, RemoteFile, RemoteTopic, remote_from_file
 from fusion_rt.sensors import FindDriver, Sensor, sensors_from_tree
 from fusion_rt.topics import topic_kind
@@ -110,7 +110,12 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     supervisor: SupervisorPolicy = SupervisorPolicy()
     latency: LatencyOptions = LatencyOptions()
     record: RecordOptions | None = None
+    foxglove: FoxgloveOptions | None = None
     remote: RemoteFile | None = None
+    watch_mountings: Annotated[
+        dict[str, str],
+        msgspec.Meta(description="cameras, each with the LiDAR its mounting is watched against"),
+    ] = {}
 
 
 class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -127,8 +132,12 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     latency: LatencyOptions
     record: RecordOptions | None
     """None when `fusion-rt run` records nothing by itself."""
+    foxglove: FoxgloveOptions | None
+    """None when `fusion-rt run` serves no viewer by itself."""
     remote: Remote | None
     """None when the rig keeps to its host."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR topic its mounting is watched against."""
 
     @property
     def remote_topics(self) -> dict[str, RemoteTopic]:
@@ -162,6 +171,8 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         check_budgets(written.latency, topics, problems)
     if calibration is not None:
         check_mounting(sensors, remote.topics if remote else (), calibration, problems)
+    if written is not None:
+        check_watched(written.watch_mountings, sensors, problems)
     if written is None or calibration is None or problems.errors:
         raise ConfigErrors([*problems.as_error().errors, *elsewhere])
     return Rig(
@@ -173,7 +184,9 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         supervisor=written.supervisor,
         latency=written.latency,
         record=written.record,
+        foxglove=written.foxglove,
         remote=remote,
+        watch_mountings=written.watch_mountings,
     )
 
 

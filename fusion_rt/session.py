@@ -53,12 +53,16 @@ class Session(msgspec.Struct, frozen=True):
     fault_seed: int = 0
     record: dict[str, Any] = {}
     """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
+    foxglove: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.FoxgloveOptions`)."""
     files: dict[str, bytes] = {}
     """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None
     """Directory of the CURVE keys, where there is one."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR it is watched against."""
 
     def clock(self) -> RigClock:
         return RigClock(self.clock_offset_ns)
@@ -96,7 +100,9 @@ def start_session(
     faults: tuple[str, ...] = (),
     fault_seed: int = 0,
     record: dict[str, Any] | None = None,
+    foxglove: dict[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    watch_mountings: dict[str, str] | None = None,
 ) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
@@ -113,9 +119,11 @@ def start_session(
         faults=faults,
         fault_seed=fault_seed,
         record=record or {},
+        foxglove=foxglove or {},
         files=dict(files or {}),
         listen=listen or {},
         keys=keys,
+        watch_mountings=watch_mountings or {},
     )
     _check_socket_paths(session)
     with _locked(run_dir):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.liveness import StreamMonitor
-from fusion_rt.messages import Health, Heartbeat
+from fusion_rt.messages import Health, Heartbeat, MountingCheck
 from fusion_rt.modes import ModeKeeper
 from fusion_rt.process import Process
 from fusion_rt.rig import Rig
@@ -27,6 +27,9 @@ from fusion_rt.transport.subscriber import Subscriber, TcpSource
 HEALTH_TOPIC = "health/rig"
 RECORDER = "record"
 """The recorder's name among the processes."""
+MOUNTING_TOPIC = "mounting/watch"
+FOXGLOVE = "foxglove"
+"""That of the server for the Foxglove app."""
 _HEALTH_PERIOD_NS = NS_PER_S // 2
 _LOOK_PERIOD_NS = 50 * NS_PER_MS  # how late the exit of a process may be noticed
 _BURST = 1000  # messages between two looks at the processes, however many come
@@ -59,6 +62,8 @@ class Supervisor:
         }
         self._nodes = {heartbeat_topic(topic): process for topic, process in self.processes.items()}
         self._monitors = {monitor.topic: monitor for monitor in _monitors(rig, now_ns)}
+        self._warnings: dict[tuple[str, str], str] = {}
+        """Of each watched camera and LiDAR."""
         self._modes = ModeKeeper(now_ns)
         self._first_drift_ns = clock.utc_drift_ns()
         self._stepped_ns = self._started_ns = now_ns
@@ -70,6 +75,8 @@ class Supervisor:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Until `should_stop()`; then stop every node, the unwilling ones by force."""
         topics = [*self._monitors, *self._nodes]
+        if MOUNTING_TOPIC in self.processes:
+            topics.append(MOUNTING_TOPIC)
         with (
             Subscriber(topics, self._session, self._clock, remotes=_remotes(self._rig)) as inbox,
             Publisher(HEALTH_TOPIC, self._session, self._clock, "supervisor") as outbox,
@@ -102,8 +109,16 @@ class Supervisor:
         if topic in self._monitors:
             self._monitors[topic].observe(arrival.header, arrival.recv_ns)
         elif received := inbox.open(arrival):
-            assert isinstance(received.message, Heartbeat)
-            self._nodes[topic].heard(received.message, arrival.recv_ns)
+            if isinstance(received.message, MountingCheck):
+                self._note_mounting(received.message)
+            elif isinstance(received.message, Heartbeat):
+                self._nodes[topic].heard(received.message, arrival.recv_ns)
+
+    def _note_mounting(self, check: MountingCheck) -> None:
+        pair = check.camera, check.lidar
+        if check.warning and not self._warnings.get(pair):
+            log.warning("%s", check.warning)
+        self._warnings[pair] = check.warning
 
     def _step(self, inbox: Subscriber, outbox: Publisher) -> None:
         now_ns = self._clock.now_ns()
@@ -172,6 +187,7 @@ class Supervisor:
             ),
             processes=tuple(process.health() for process in self.processes.values()),
             utc_drift_ns=self._clock.utc_drift_ns() - self._first_drift_ns,
+            warnings=tuple(filter(None, self._warnings.values())),
         )
 
     def _stop_nodes(self) -> None:
@@ -191,6 +207,10 @@ def programs(rig: Rig) -> Iterator[str]:
     """What runs beside the sensors' nodes, as the rig asks for it."""
     if rig.record is not None:
         yield RECORDER
+    if rig.watch_mountings:
+        yield MOUNTING_TOPIC
+    if rig.foxglove is not None:
+        yield FOXGLOVE
 
 
 def node_command(session: Session, node: str) -> list[str]:

@@ -19,6 +19,7 @@ from fusion_rt.messages import (
     Heartbeat,
     LidarSweep,
     Message,
+    MountingCheck,
 )
 
 Policy = Literal["latest", "queue"]
@@ -70,6 +71,9 @@ KINDS: dict[str, TopicKind] = {
     ),
     "health": TopicKind(
         message=Health, rate_hz=2, policy="queue", depth=16, max_age_ns=1500 * NS_PER_MS
+    ),
+    "mounting": TopicKind(
+        message=MountingCheck, rate_hz=0.3, policy="queue", depth=16, max_age_ns=5000 * NS_PER_MS
     ),
     "heartbeat": TopicKind(
         message=Heartbeat,

@@ -265,7 +265,8 @@ def test_an_unknown_driver_is_told_with_the_likeliest_one() -> None:
         (
             HEAD + LIDAR + "sensor: {}",
             'r.yaml:5: sensor: unknown field; did you mean "sensors"? '
-            "known: calibration, latency, record, remote, rig, sensors, supervisor",
+            "known: calibration, foxglove, latency, record, remote, rig, sensors, supervisor, "
+            "watch_mountings",
         ),
         (
             HEAD + LIDAR + "supervisor: {startup_s: 5}",
@@ -436,3 +437,21 @@ def test_a_rig_that_is_not_there_is_told_with_those_that_are() -> None:
     expected = r"demoo: expected a rig file or the name of a rig, found none; .* package: demo"
     with pytest.raises(ConfigError, match=expected):
         find_rig("demoo")
+
+
+def test_a_watched_mounting_is_a_camera_and_a_lidar_of_the_rig() -> None:
+    rig = load(HEAD + SENSORS + "watch_mountings: {camera/front: lidar/top}\n")
+    assert rig.watch_mountings == {"camera/front": "lidar/top"}
+    errors = errors_of(HEAD + SENSORS + "watch_mountings: {camera/back: gps/main}\n")
+    place = 'r.yaml:8: watch_mountings."camera/back": '
+    assert errors == [
+        f'{place}expected a camera of this rig, got "camera/back"; '
+        'did you mean "camera/front"? known: camera/front',
+        f'{place}expected a lidar of this rig, got "gps/main"; known: lidar/top',
+    ]
+
+
+def test_watching_a_mounting_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusion_rt.mounting.find_spec", lambda _: None)
+    error = error_of(HEAD + SENSORS + "watch_mountings: {camera/front: lidar/top}\n")
+    assert "expected the library cv2, found none; pip install 'fusion_rt[calibrate]'" in error

@@ -31,7 +31,7 @@ def test_a_malformed_topic_is_refused(topic):
 def test_an_unknown_kind_is_refused_with_the_known_ones():
     expected = (
         'topic "radar/front": unknown kind; '
-        "known: camera, lidar, audio, gps, detections, health, heartbeat"
+        "known: camera, lidar, audio, gps, detections, health, mounting, heartbeat"
     )
     with pytest.raises(TopicError, match=f"^{re.escape(expected)}$") as refused:
         topic_kind("radar/front")

@@ -37,7 +37,15 @@ class RigRun:
                 self._process.wait(left_ns / NS_PER_S)
             except subprocess.TimeoutExpired:
                 return
-            raise BenchError("the rig ended by itself", log_end(self._folder))
+            raise self._ended()
+
+    def check(self) -> None:
+        """Raises BenchError when it has ended."""
+        if self._process.poll() is not None:
+            raise self._ended()
+
+    def _ended(self) -> BenchError:
+        return BenchError("the rig ended by itself", log_end(self._folder))
 
 
 @contextlib.contextmanager

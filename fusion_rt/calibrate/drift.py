@@ -1,7 +1,8 @@
 """Watches a running rig for a mounting that moved or stamps that slipped; its words go to Health.
 
-A pose is right as long as no small turn away from it scores better. Single pairs of image and sweep
-say little, so the gain of each turn is averaged until it stands out from its own scatter.
+A pose is right as long as no small turn away from it scores better, and stamps are as long as no
+earlier or later place of the vehicle does. Single pairs of image and sweep say little, so the gain
+of each change is averaged until it stands out from its own scatter.
 """
 
 from collections import deque
@@ -12,21 +13,26 @@ import numpy.typing as npt
 
 from fusion_rt.calibrate.alignment import Alignment
 from fusion_rt.calibrate.scan_edges import ScanEdges
-from fusion_rt.calibrate.time_offset import Signal, estimate_offset
-from fusion_rt.clock import NS_PER_MS
 from fusion_rt.errors import CalibrationError
 from fusion_rt.geometry import CameraModel, RigidTransform
 
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 
-TURNS_DEG = (-1.0, -0.5, 0.5, 1.0)
-"""Tried about each axis; a mounting that turned farther still scores better at the nearest."""
+TURNS_DEG = (-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)
+"""Tried about each axis; the best and its neighbours give the estimate."""
+LATE_S = (-0.3, -0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3)
+"""Tried for the camera's stamps, while the vehicle moves."""
 BLUR_OF_FOCAL = 0.003
 MIN_PAIRS = 8
-KEPT_PAIRS = 40
-SIGNIFICANCE = 4.0
-"""Standard errors; twelve turns are tried, so two would often warn of nothing."""
+KEPT_PAIRS = 12
+"""The newest: what was seen before a mounting moved must not plead for it long."""
+KEPT_IN_MOTION = 40
+"""Some of these say much of time and most little, so more are needed."""
+SIGNIFICANCE = 5.0
+"""Standard errors; 24 turns are tried, again and again, so two would often warn of nothing."""
+SIGNIFICANCE_IN_MOTION = 2.5
+"""Stamps that are right put this some 8 standard errors below nothing."""
 _AXES = ("pitch", "yaw", "roll")
 """Turns about the camera's x, y and z."""
 
@@ -36,14 +42,53 @@ class MountingDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     pairs: int
     """Pairs of image and sweep behind it."""
+    score: float
+    """Edge alignment of the last pair; how high depends on the scene."""
     turn_deg: tuple[float, float, float]
     """By how much the camera seems turned about its x, y, z since it was calibrated."""
+    late_s: float | None
+    """How late the camera is stamped against the LiDAR; None before enough pairs in motion."""
     warning: str
     """Empty while all is well."""
 
 
+class Gains:
+    """How much better each of some changes scores than none, over the newest pairs."""
+
+    def __init__(self, changes: tuple[float, ...], rows: int, kept: int) -> None:
+        """`rows` kinds of change, each with all of `changes`; the newest `kept` pairs count."""
+        self._changes = np.array(changes)
+        self._rows = rows
+        self._kept: deque[Floats] = deque(maxlen=kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def push(self, gains: Floats) -> None:
+        self._kept.append(gains.reshape(self._rows, len(self._changes)))
+
+    @property
+    def best(self) -> list[float]:
+        """The change that suits best, per row; 0 before enough pairs."""
+        if len(self._kept) < MIN_PAIRS:
+            return [0.0] * self._rows
+        return [_peak(self._changes, row) for row in np.mean(self._kept, axis=0)]
+
+    def largest(self, limit: float) -> tuple[float, int] | None:
+        """The most significant mean gain and its row; None below `limit` standard errors."""
+        if len(self._kept) < MIN_PAIRS:
+            return None
+        mean = np.mean(self._kept, axis=0)
+        error = np.std(self._kept, axis=0, ddof=1) / np.sqrt(len(self._kept))
+        significance = mean / np.maximum(error, 1e-9)
+        place = np.unravel_index(int(np.argmax(significance)), mean.shape)
+        if significance[place] <= limit:
+            return None
+        return float(mean[place]), int(place[0])
+
+
 class MountingMonitor:
-    """One camera against one LiDAR; feed it a pair now and then, it costs some 20 ms each."""
+    """One camera against one LiDAR; feed it a pair now and then, it costs some 50 ms each."""
 
     def __init__(
         self, camera_name: str, lidar_name: str, camera: CameraModel, pose: RigidTransform
@@ -52,86 +97,59 @@ class MountingMonitor:
         self._camera = camera
         self._pose = pose
         self._turned = [_turned(pose, axis, deg) for axis in range(3) for deg in TURNS_DEG]
-        self._gains: deque[Floats] = deque(maxlen=KEPT_PAIRS)
+        self._turns = Gains(TURNS_DEG, rows=3, kept=KEPT_PAIRS)
+        self._lateness = Gains(LATE_S, rows=1, kept=KEPT_IN_MOTION)
+        self._score = 0.0
         self.skipped = 0
         """Pairs without enough edges, such as at night or in a tunnel."""
 
-    def push(self, grey: Grey, edges: ScanEdges) -> MountingDrift:
-        """Take in a pair of one time, image (H, W) uint8; a pair that says nothing is counted."""
+    def push(
+        self, grey: Grey, edges: ScanEdges, late_poses: list[RigidTransform] | None = None
+    ) -> MountingDrift:
+        """Take in a pair, the sweep moved to the image's time; one that says nothing is counted.
+
+        Image (H, W) uint8. `late_poses`: where the LiDAR was from the camera, had the image been
+        taken LATE_S before its stamp; None where the vehicle stands or its motion is unknown.
+        """
         try:
             alignment = Alignment(grey, edges, self._camera, self._pose)
         except CalibrationError:
             self.skipped += 1
             return self.state()
         alignment.sharpen(self._camera.fx_px * BLUR_OF_FOCAL)
-        here = alignment.score(self._pose)
-        self._gains.append(np.array([alignment.score(p) for p in self._turned]) - here)
+        self._score = alignment.score(self._pose)
+        self._turns.push(np.array([alignment.score(p) for p in self._turned]) - self._score)
+        if late_poses is not None:
+            self._lateness.push(np.array([alignment.score(p) for p in late_poses]) - self._score)
         return self.state()
 
     def state(self) -> MountingDrift:
-        if len(self._gains) < MIN_PAIRS:
-            return MountingDrift(pairs=len(self._gains), turn_deg=(0.0, 0.0, 0.0), warning="")
-        gains = np.array(self._gains)
-        mean = gains.mean(axis=0)
-        error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
-        x, y, z = estimate = [_best_turn_deg(axis) for axis in mean.reshape(3, len(TURNS_DEG))]
-        significance = mean / np.maximum(error, 1e-9)
-        axis = int(np.argmax(significance)) // len(TURNS_DEG)  # others seem to help too
-        warning = ""
-        if significance.max() > SIGNIFICANCE:
-            warning = (
-                f"{self._names}: the mounting moved, {_AXES[axis]} {estimate[axis]:+.1f} degrees "
-                "or so; look at the brackets, then calibrate again"
-            )
-        return MountingDrift(pairs=len(gains), turn_deg=(x, y, z), warning=warning)
-
-
-class OffsetMonitor:
-    """Two streams of one quantity, such as turn rate; says when their stamps have come apart."""
-
-    def __init__(self, reference: str, late: str, limit_ns: int, max_offset_ns: int) -> None:
-        self._names = (reference, late)
-        self._limit_ns = limit_ns
-        self._max_offset_ns = max_offset_ns
-        self._streams: tuple[deque[tuple[int, float]], deque[tuple[int, float]]] = (
-            deque(maxlen=4000),
-            deque(maxlen=4000),
+        x, y, z = self._turns.best
+        is_known = len(self._lateness) >= MIN_PAIRS
+        return MountingDrift(
+            pairs=len(self._turns),
+            score=self._score,
+            turn_deg=(x, y, z),
+            late_s=self._lateness.best[0] if is_known else None,
+            warning=self._warning(),
         )
 
-    def push_reference(self, stamp_ns: int, value: float) -> None:
-        _push(self._streams[0], stamp_ns, value)
-
-    def push_late(self, stamp_ns: int, value: float) -> None:
-        _push(self._streams[1], stamp_ns, value)
-
-    def warning(self) -> str:
-        """Empty while the offset is within its limit, or motion does not tell it."""
-        try:
-            reference, late = (
-                _signal(name, stream)
-                for name, stream in zip(self._names, self._streams, strict=True)
+    def _warning(self) -> str:
+        """Of a turn or of late stamps, whichever explains more: each mimics the other a little."""
+        turned = self._turns.largest(SIGNIFICANCE)
+        late = self._lateness.largest(SIGNIFICANCE_IN_MOTION)
+        if late is not None and (turned is None or late[0] > turned[0]):
+            return (
+                f"{self._names}: stamped {self._lateness.best[0] * 1000:+.0f} ms late or so; "
+                "look at its clock and driver"
             )
-            found = estimate_offset(reference, late, self._max_offset_ns)
-        except CalibrationError:
-            return ""  # standing still is no fault
-        if abs(found.offset_ns) - 2 * found.offset_sd_ns <= self._limit_ns:
+        if turned is None:
             return ""
         return (
-            f"{self._names[1]} is stamped {found.offset_ns / NS_PER_MS:+.0f} ms against "
-            f"{self._names[0]}, {self._limit_ns / NS_PER_MS:.0f} ms allowed; "
-            "look at its clock, then measure the offset again"
+            f"{self._names}: the mounting moved, {_AXES[turned[1]]} "
+            f"{self._turns.best[turned[1]]:+.1f} degrees or so; "
+            "look at the brackets, then calibrate again"
         )
-
-
-def _push(stream: deque[tuple[int, float]], stamp_ns: int, value: float) -> None:
-    if stream and stamp_ns <= stream[-1][0]:
-        stream.clear()  # the clock stepped: what came before compares with nothing
-    stream.append((stamp_ns, value))
-
-
-def _signal(name: str, stream: deque[tuple[int, float]]) -> Signal:
-    stamps = np.array([stamp for stamp, _ in stream], dtype=np.int64)
-    return Signal(name=name, stamps_ns=stamps, values=np.array([value for _, value in stream]))
 
 
 def _turned(pose: RigidTransform, axis: int, turn_deg: float) -> RigidTransform:
@@ -140,14 +158,12 @@ def _turned(pose: RigidTransform, axis: int, turn_deg: float) -> RigidTransform:
     return turn.inverse() @ pose
 
 
-def _best_turn_deg(gains: Floats) -> float:
-    """The turn that gains most, to a part of the step by a parabola; 0 where none gains."""
-    turns = np.insert(np.array(TURNS_DEG), len(TURNS_DEG) // 2, 0.0)
-    heights = np.insert(gains, len(gains) // 2, 0.0)
+def _peak(changes: Floats, gains: Floats) -> float:
+    """The change that gains most, to a part of the step by a parabola; 0 where none gains."""
+    middle = len(changes) // 2
+    at, heights = np.insert(changes, middle, 0.0), np.insert(gains, middle, 0.0)
     best = int(np.argmax(heights))
-    if best in (0, len(turns) - 1):
-        return float(turns[best])
-    left, middle, right = heights[best - 1 : best + 2]
-    bend = left - 2 * middle + right
-    step = float(turns[best + 1] - turns[best])
-    return float(turns[best] + step * (left - right) / (2 * bend)) if bend < 0 else 0.0
+    if best in (0, len(at) - 1):
+        return float(at[best])
+    bend, slope, _ = np.polyfit(at[best - 1 : best + 2], heights[best - 1 : best + 2], 2)
+    return float(-slope / (2 * bend)) if bend < 0 else 0.0

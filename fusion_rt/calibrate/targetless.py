@@ -6,7 +6,7 @@ mean is the result, the spread its uncertainty. One scene rarely fixes the trans
 optical axis; several scenes, some of them with near objects, do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from fusion_rt.errors import CalibrationError
 from fusion_rt.geometry import RigidTransform
 
 Floats = npt.NDArray[np.float64]
+Tracked = Callable[[Iterable[int]], Iterable[int]]
 
 BLUR_OF_FOCAL = (0.006, 0.002)
 """Coarse and middle blur per pixel of focal length: 0.35 and 0.12 degrees."""
@@ -28,6 +29,8 @@ PRIOR_WEIGHT = 0.1
 """What one standard deviation away from the start costs; true and false optima differ by more."""
 MIDDLE_SPREAD = np.array([0.4, 0.4, 0.4, 0.06, 0.06, 0.06])
 FINE_SPREAD = np.array([0.2, 0.2, 0.2, 0.04, 0.04, 0.04])
+RIVAL_SCORE = 0.1
+"""Optima that score this alike cannot be told apart: noise moves them by as much."""
 MAX_SD_DEG, MAX_SD_M = 0.5, 0.15
 """A result less certain than this is no better than a tape measure."""
 MAX_MOVE = 2.0
@@ -65,17 +68,27 @@ def refine_camera_from_lidar(
     start_sd_deg: float = 2.0,
     start_sd_m: float = 0.1,
     seed: int = 0,
+    tracked: Tracked = iter,
 ) -> Refinement:
     """The pose at which sweeps and images agree best, near `start`.
 
+    `tracked` wraps the numbers of the searches and repeats, for a progress bar.
     Raises CalibrationError where the scenes do not determine it.
     """
     rng = np.random.default_rng(seed)
     spread = np.repeat([start_sd_deg, start_sd_m], 3)
-    step = _best_optimum(scenes, start, spread, focal_px, rng)
-    found = np.array(
-        [_repeat(scenes, start, step, np.minimum(spread, FINE_SPREAD), rng) for _ in range(REPEATS)]
-    )
+    fine = np.minimum(spread, FINE_SPREAD)
+    optima: list[Floats] = []
+    repeats: list[Floats] = []
+    for k in tracked(range(SEARCHES + REPEATS)):
+        if k < SEARCHES:
+            optima.append(_search(scenes, start, spread, focal_px, rng))
+            continue
+        if k == SEARCHES:
+            _sharpen(scenes, FINE_BLUR_PX[-1])
+            optima = _rivals(optima, [_likely_score(scenes, start, x, spread) for x in optima])
+        repeats.append(_repeat(scenes, start, optima[k % len(optima)], fine, rng))
+    found = np.array(repeats)
     result, sd = found.mean(axis=0), found.std(axis=0, ddof=1)
     _check(result, sd, spread)
     _sharpen(scenes, FINE_BLUR_PX[1])
@@ -88,32 +101,33 @@ def refine_camera_from_lidar(
     )
 
 
-def _best_optimum(
+def _search(
     scenes: Sequence[Alignment],
     start: RigidTransform,
     spread: Floats,
     focal_px: float,
     rng: np.random.Generator,
 ) -> Floats:
-    """The best of several searches; one alone is caught by a false optimum now and then."""
-    found = []
-    for _ in range(SEARCHES):
-        step = np.zeros(6)
-        for blur, around in zip(
-            BLUR_OF_FOCAL, (spread, np.minimum(spread, MIDDLE_SPREAD)), strict=True
-        ):
-            _sharpen(scenes, focal_px * blur)
-            step, _ = maximise(
-                lambda x: _likely_score(scenes, start, x, spread),
-                step,
-                around,
-                rng,
-                rounds=12,
-                draws=80,
-            )
-        found.append(step)
-    _sharpen(scenes, FINE_BLUR_PX[-1])
-    return max(found, key=lambda x: _likely_score(scenes, start, x, spread))
+    """One optimum, coarse to fine; a single search is caught by a false one now and then."""
+    step = np.zeros(6)
+    for blur, around in zip(
+        BLUR_OF_FOCAL, (spread, np.minimum(spread, MIDDLE_SPREAD)), strict=True
+    ):
+        _sharpen(scenes, focal_px * blur)
+        step, _ = maximise(
+            lambda x: _likely_score(scenes, start, x, spread),
+            step,
+            around,
+            rng,
+            rounds=12,
+            draws=80,
+        )
+    return step
+
+
+def _rivals(optima: list[Floats], scores: list[float]) -> list[Floats]:
+    """The best optimum and those as good: where they differ, the scenes leave the pose open."""
+    return [x for x, score in zip(optima, scores, strict=True) if score > max(scores) - RIVAL_SCORE]
 
 
 def _likely_score(

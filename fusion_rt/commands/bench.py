@@ -11,14 +11,23 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion_rt.bench.compare import Change, compare, read_gate, read_summary
+from fusion_rt.bench.fault_cases import FULL_SLOT, QUICK_SLOT, cases_of, place
+from fusion_rt.bench.fault_map import scorer_of
+from fusion_rt.bench.fault_page import HEAD, faults_page, row_cells
+from fusion_rt.bench.fault_run import watch_faults
+from fusion_rt.bench.fault_score import FaultRow, rows_of
 from fusion_rt.bench.latency_run import Bench
 from fusion_rt.bench.sustained import Trial, best_of
 from fusion_rt.commands.run import RigArgument
 from fusion_rt.errors import BenchError
 from fusion_rt.latency.summary import Percentiles, Run, Summary, judge, measure, summarise
+from fusion_rt.machine import machine_text
 from fusion_rt.report import report_page
 from fusion_rt.rig import Rig, find_rig, load_rig
 
+ANSWERS_TOPIC = "detections/fused"
+FIRST_FAULT_S = 15.0
+"""After the start of the run: until then processes start, and the healthy rig is measured."""
 EXIT_WORSE = 1
 """A budget was broken, or the run is worse than the one it was compared with."""
 
@@ -33,6 +42,7 @@ class LatencyResult(Summary, frozen=True, kw_only=True):
 def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure a rig: latency, sustained rate, behaviour under faults.")
     bench.command("latency")(latency_command)
+    bench.command("faults")(faults_command)
     app.add_typer(bench, name="bench")
 
 
@@ -84,6 +94,60 @@ def latency_command(
     ]
     if broken or any(change.is_worse for change in changes):
         sys.exit(EXIT_WORSE)
+
+
+class FaultsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bench faults --json` keeps."""
+
+    rig: str
+    machine: str
+    reference_hz: float
+    rows: list[FaultRow]
+    """The first one, `none`, is the rig without a fault."""
+
+
+def faults_command(
+    rig: RigArgument = "sim",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The eight usual faults and pairs: under 10 minutes.")
+    ] = False,
+    sensor: Annotated[
+        list[str] | None, typer.Option(help="Only faults of this topic; repeatable.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only this fault, e.g. 'silent'; repeatable.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Keep the rows here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Keep the page with pictures here.")] = None,
+) -> None:
+    """Let every sensor fail in every way and tell how soon it is noticed and what comes out."""
+    loaded = load_rig(find_rig(rig))
+    chosen = [topic for topic in loaded.sensors if not sensor or topic in sensor]
+    cases = [c for c in cases_of(chosen, quick) if not fault or c.fault in ("none", *fault)]
+    if len(cases) < 2:
+        raise BenchError(f"no such fault of {', '.join(loaded.sensors)}")
+    slot = QUICK_SLOT if quick else FULL_SLOT
+    placed = place(cases, slot, first_s=FIRST_FAULT_S)
+    console = Console(stderr=True)
+    console.log(f"{len(cases)} faults in {placed[-1].until_ns / 60e9:.1f} minutes")
+    with tempfile.TemporaryDirectory(prefix="fusion_rt-") as folder:
+        where = Path(folder)
+        seen = watch_faults(loaded, ANSWERS_TOPIC, placed, where, slot.loop_s, console.log)
+    rows = rows_of(placed, seen, scorer_of(loaded, seen.start_ns, slot.loop_s))
+    result = FaultsResult(
+        rig=loaded.name,
+        machine=machine_text(),
+        reference_hz=round(seen.reference_hz, 3),
+        rows=rows,
+    )
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    if report is not None:
+        report.write_text(faults_page(loaded.name, result.machine, placed, rows, seen))
+    table = Table(*HEAD)
+    for row in rows:
+        table.add_row(*row_cells(row))
+    Console().print(table)
 
 
 def _reference_hz(rig: Rig, run: Run) -> float:

@@ -13,6 +13,7 @@ from fusion_rt.clock import NS_PER_S, RigClock
 from fusion_rt.config import known_names
 from fusion_rt.errors import FaultError
 from fusion_rt.faults import FaultFile, load_fault_file, parse_schedule
+from fusion_rt.logs.options import FoxgloveOptions
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
 from fusion_rt.rig import Rig, find_rig, load_rig
@@ -61,6 +62,9 @@ def run_command(
     faults: Annotated[
         Path | None, typer.Option(help="More of them: a YAML file of seed and faults.")
     ] = None,
+    foxglove: Annotated[
+        bool, typer.Option("--foxglove", help="Serve the Foxglove app on this host.")
+    ] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a rig until Ctrl-C, restarting whatever dies. Watch it with `fusion-rt top`."""
@@ -69,6 +73,8 @@ def run_command(
     stop = StopRequest()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     loaded = load_rig(find_rig(rig))
+    if foxglove and loaded.foxglove is None:
+        loaded = msgspec.structs.replace(loaded, foxglove=FoxgloveOptions())
     schedule = _faults_of(loaded, fault or [], faults)
     run_dir = run_dir or default_run_dir(loaded.name)
     with _session_of(loaded, run_dir, rows, schedule) as session:
@@ -113,5 +119,7 @@ def _session_of(
         faults=tuple(faults.faults),
         fault_seed=faults.seed,
         record=msgspec.to_builtins(rig.record),
+        foxglove=msgspec.to_builtins(rig.foxglove),
         files=logged_rig(rig).files,
+        watch_mountings=rig.watch_mountings,
     )

@@ -10,9 +10,9 @@ import msgspec
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.errors import ForeignLogError
 from fusion_rt.imports.calibration_text import text_of, too_far
+from fusion_rt.imports.rig_text import rig_of
 from fusion_rt.imports.source import Imported, Mounting, Source
 from fusion_rt.logs.entry import entry
-from fusion_rt.logs.rig import CALIBRATION_FILE, NO_RIG, LoggedRig
 from fusion_rt.logs.write import Compression, LogWriter
 
 Arrivals = Literal["recorded", "stamps"]
@@ -69,12 +69,11 @@ def import_log(
     """
     mounting = source.mounting()
     calibration = None if mounting is None else text_of(mounting)
+    rig, rig_problem = rig_of(source, output)
     counts: Counter[str] = Counter()
     lags_ns: dict[str, int] = {}
     notes = {"imported_from": path.name, "imported_as": source.format}
-    with LogWriter(
-        output, _logged_rig(mounting, calibration), compression=compression, notes=notes
-    ) as writer:
+    with LogWriter(output, rig, compression=compression, notes=notes) as writer:
         for one in _read(source, path):
             recv_ns = one.message.stamp_ns if arrivals == "stamps" else one.recv_ns
             lags_ns.setdefault(one.topic, recv_ns - one.message.stamp_ns)
@@ -110,7 +109,7 @@ def import_log(
             for topic in source.topics
         ),
         bad=dict(source.counters),
-        notes=(*_clock_notes(lags_ns), *_mounting_notes(mounting)),
+        notes=(*_clock_notes(lags_ns), *_mounting_notes(mounting), *rig_problem),
     )
 
 
@@ -125,20 +124,6 @@ def _read(source: Source, path: Path) -> Iterator[Imported]:
         except OSError as error:
             raise ForeignLogError(str(path), f"reading failed: {error.strerror}") from error
         yield one
-
-
-def _logged_rig(mounting: Mounting | None, calibration: bytes | None) -> LoggedRig:
-    """What viewers show of the sensors' places; there is no rig file, nobody knows the drivers."""
-    if mounting is None or calibration is None:
-        return NO_RIG
-    return LoggedRig(
-        name="",
-        digest="",
-        files={CALIBRATION_FILE: calibration},
-        frames={},
-        base_from=mounting.base_from,
-        cameras=mounting.cameras,
-    )
 
 
 def _clock_notes(lags_ns: dict[str, int]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from fusion_rt.errors import DatasetError, ForeignLogError
 from fusion_rt.geometry import RigidTransform
 from fusion_rt.imports.image_file import frame_from_file, picture_size
 from fusion_rt.imports.kitti_oxts import fix_from_oxts
-from fusion_rt.imports.source import ForeignTopic, Imported, Mounting
+from fusion_rt.imports.source import ForeignTopic, Imported, Mounting, rate_of
 from fusion_rt.imports.topic_map import check_names
 from fusion_rt.messages import LidarSweep, Message
 from fusion_rt.sensors import default_frame
@@ -83,6 +83,9 @@ class KittiSource:
                 name=folder,
                 type=_type_of(folder),
                 count=len(found) + missing.get(folder, 0),
+                rate_hz=rate_of(len(found), found[-1].stamp_ns - found[0].stamp_ns)
+                if found
+                else None,
                 ours=ours.get(folder, ""),
                 reason="" if folder in ours else "not in the map",
             )

@@ -19,7 +19,7 @@ from fusion_rt.datasets.nuscenes import (
 from fusion_rt.errors import DatasetError, ForeignLogError
 from fusion_rt.geometry import Pinhole, RigidTransform
 from fusion_rt.imports.image_file import frame_from_file, picture_size
-from fusion_rt.imports.source import ForeignTopic, Imported, Mounting
+from fusion_rt.imports.source import ForeignTopic, Imported, Mounting, rate_of
 from fusion_rt.imports.topic_map import check_names
 from fusion_rt.messages import LidarSweep, Message
 from fusion_rt.sensors import default_frame
@@ -76,6 +76,7 @@ class NuscenesSource:
                 name=name,
                 type=name.split("_")[0].lower(),
                 count=count,
+                rate_hz=_rate_hz([one.stamp_ns for one in recordings if one.channel == name]),
                 ours=self._ours.get(name, ""),
                 reason=self._reason(name),
             )
@@ -116,6 +117,10 @@ class NuscenesSource:
             base_from=placed,
             cameras=cameras,
         )
+
+
+def _rate_hz(stamps_ns: Sequence[int]) -> float | None:
+    return rate_of(len(stamps_ns), stamps_ns[-1] - stamps_ns[0])
 
 
 def _kind(channel: str) -> str:

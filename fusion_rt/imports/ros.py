@@ -12,7 +12,13 @@ from fusion_rt.imports.ros_cloud import intensity_scale, sweep_from_cloud
 from fusion_rt.imports.ros_frames import RosFrames
 from fusion_rt.imports.ros_gps import fix_from_navsat
 from fusion_rt.imports.ros_image import frame_from_compressed, frame_from_image
-from fusion_rt.imports.source import ForeignTopic, Imported, ImportOptions, Mounting
+from fusion_rt.imports.source import (
+    ForeignTopic,
+    Imported,
+    ImportOptions,
+    Mounting,
+    rate_of,
+)
 from fusion_rt.imports.topic_map import check_names, topic_for
 from fusion_rt.messages import Message
 from fusion_rt.ros.bag import Bag, BagTopic, open_bag
@@ -178,6 +184,7 @@ def _mapped(bag: Bag, options: ImportOptions) -> tuple[ForeignTopic, ...]:
                 name=topic.name,
                 type=topic.type,
                 count=bag.stated.get(topic.name, topic.count),
+                rate_hz=rate_of(topic.count, bag.span_ns),
                 ours=ours,
                 reason=reason,
             )

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from fusion_rt.clock import NS_PER_S
 from fusion_rt.geometry import CameraModel, RigidTransform
 from fusion_rt.imports.ros_audio import SoundFormat
 from fusion_rt.messages import Message
@@ -42,10 +43,20 @@ class ForeignTopic(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     count: int
     """Messages by the recording's own account."""
+    rate_hz: float | None = None
+    """None where too few messages tell."""
     ours: str = ""
     """The topic it becomes; empty when it is not imported."""
     reason: str = ""
     """Why it is not imported."""
+
+
+def rate_of(count: int, span_ns: int) -> float | None:
+    """Of messages over so long; None where too few tell, or no rig would take it."""
+    if count < 2 or span_ns <= 0:
+        return None
+    rate_hz = round((count - 1) * NS_PER_S / span_ns, 3)
+    return rate_hz if 0 < rate_hz <= 1000 else None
 
 
 class Mounting(msgspec.Struct, frozen=True, kw_only=True):

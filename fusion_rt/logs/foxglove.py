@@ -138,15 +138,21 @@ def decode_sweep(data: memoryview) -> tuple[LidarSweep, Aside]:
         raise ValueError(f"fields: expected x, y, z, got {', '.join(places) or 'none'}")
     dtype = _point_dtype(places, head.point_stride)
     cloud = np.frombuffer(payload, dtype)
-    stamp_ns = _stamp_ns(head.timestamp)
-    if dtype == _POINT_DTYPE:
-        return LidarSweep(stamp_ns=stamp_ns, points=cloud.view("<f4").reshape(-1, 5)), aside
+    ring = cloud["ring"].astype(np.uint16) if "ring" in places else None
+    if dtype in (_POINT_DTYPE, _RINGED_DTYPE):  # ours: a view, or one copy
+        points = np.ndarray((len(cloud), 5), "<f4", payload, 0, (dtype.itemsize, 4))
+        points = np.ascontiguousarray(points)
+    else:
+        points = _picked_points(cloud)
+    return LidarSweep(stamp_ns=_stamp_ns(head.timestamp), points=points, ring=ring), aside
+
+
+def _picked_points(cloud: Array) -> npt.NDArray[np.float32]:
     points = np.zeros((len(cloud), 5), np.float32)
     for column, name in enumerate(_POINT_NAMES):
-        if name in places:
+        if name in (cloud.dtype.names or ()):
             points[:, column] = cloud[name]
-    ring = cloud["ring"].astype(np.uint16) if "ring" in places else None
-    return LidarSweep(stamp_ns=stamp_ns, points=points, ring=ring), aside
+    return points
 
 
 def encode_audio(chunk: AudioChunk, frame_id: str, aside: Aside) -> bytes:  # noqa: ARG001

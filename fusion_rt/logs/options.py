@@ -1,4 +1,4 @@
-"""The section `record` of a rig file: what is recorded, in which pieces, and when to let go."""
+"""The sections `record` and `foxglove` of a rig file: what is kept, and what is shown live."""
 
 from typing import Annotated, Literal
 
@@ -49,3 +49,9 @@ class RecordOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def snapshot_ns(self) -> int:
         return round(self.snapshot_s * NS_PER_S)
+
+
+class FoxgloveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `foxglove` of a rig file."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535, description="0: any that is free")] = 8765

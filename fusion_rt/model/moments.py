@@ -1,8 +1,8 @@
 """Moments: what a rig measured about one time, with the truth, small enough to train from disk.
 
 A folder of moments holds files `<seed>.moments`, one world each: a msgpack list of `Moment`.
-`fusion_rt.model.render` makes them. Poses and truths are in `base`; times count from the start of the
-drive.
+`fusion_rt.model.render` makes them. Poses and truths are in `base`; times count from the start of
+the drive.
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,12 @@
 """Renders moments for training and evaluation from simulated worlds: every sensor at its own time.
 
 The LiDAR's sweep ends at the anchor; camera and sound were taken some time from it, as on a rig
-with free-running sensors, and now and then with far larger errors. Cameras and LiDARs differ between
-worlds.
+with free-running sensors, and now and then with far larger errors. Cameras and LiDARs differ
+between worlds.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import msgspec
@@ -93,7 +93,7 @@ class RenderedWorld:
         self._base_from_camera = calibration.base_from[frames.camera]
         self._base_from_lidar = calibration.base_from[frames.lidar]
         if size.is_varied:
-            self._scenario = _with_more_sirens(self._scenario, rng)
+            self._scenario = _with_more_of_the_rare(self._scenario, rng)
             beams, columns = _some_lidar(rng)
             render_width = int(rng.choice([size.image_width, size.image_width, 640]))
             pinhole = _some_pinhole(pinhole, rng)
@@ -223,17 +223,33 @@ def _pair(counts: tuple[int, ...]) -> tuple[int, int]:
     return shown, alone
 
 
-def _with_more_sirens(scenario: Scenario, rng: np.random.Generator) -> Scenario:
-    """Ambulances are rare: some worlds get one, or one more."""
-    if rng.random() > 0.35:
+def _with_more_of_the_rare(scenario: Scenario, rng: np.random.Generator) -> Scenario:
+    """Cars are everywhere: half of the worlds get more of the others, and fewer that are parked."""
+    if rng.random() < 0.5:
         return scenario
-    pattern: Any = rng.choice(["wail", "yelp", "hilo"])
-    route: Any = rng.choice(["behind", "roaming", "roaming"])
-    start_s, distance_m = float(rng.uniform(0, 1)), float(rng.uniform(30, 80))
-    siren = Siren(start_s=start_s, route=route, pattern=str(pattern), distance_m=distance_m)  # type: ignore[arg-type]
-    sirens = (*scenario.traffic.sirens, siren)
-    traffic = msgspec.structs.replace(scenario.traffic, sirens=sirens)
-    return msgspec.structs.replace(scenario, traffic=traffic)
+    traffic, layout = scenario.traffic, scenario.layout
+    sirens = (*traffic.sirens, *(_some_siren(rng) for _ in range(int(rng.integers(0, 3)))))
+    traffic = msgspec.structs.replace(
+        traffic,
+        trucks=traffic.trucks + int(rng.integers(2, 9)),
+        pedestrians=traffic.pedestrians + int(rng.integers(0, 20)),
+        crossers=traffic.crossers + int(rng.integers(0, 8)),
+        cyclists=traffic.cyclists + int(rng.integers(6, 30)),
+        sirens=sirens,
+    )
+    layout = msgspec.structs.replace(layout, parked=layout.parked * float(rng.uniform(0.1, 0.8)))
+    return msgspec.structs.replace(scenario, traffic=traffic, layout=layout)
+
+
+def _some_siren(rng: np.random.Generator) -> Siren:
+    patterns: tuple[Literal["wail", "yelp", "hilo"], ...] = ("wail", "yelp", "hilo")
+    routes: tuple[Literal["behind", "roaming"], ...] = ("behind", "roaming", "roaming")
+    return Siren(
+        start_s=float(rng.uniform(0, 1)),
+        route=routes[int(rng.integers(3))],
+        pattern=patterns[int(rng.integers(3))],
+        distance_m=float(rng.uniform(30, 80)),
+    )
 
 
 def _some_lidar(rng: np.random.Generator) -> tuple[str, int]:

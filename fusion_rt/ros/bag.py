@@ -46,6 +46,9 @@ class Bag(Protocol):
     stated: dict[str, int]
     """Messages per topic as the bag's metadata states them; empty where there is none."""
 
+    span_ns: int
+    """From the first arrival to the last."""
+
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in order of arrival."""
         ...
@@ -149,8 +152,10 @@ class _Ros2Bag:
         self.stated = stated
         self.topics: dict[str, BagTopic] = {}
         definitions: dict[str, str] = {}
+        spans: list[int] = []
         for file in files:
             with open_storage(file) as storage:
+                spans += storage.span_ns or ()
                 for name, topic in storage.topics.items():
                     before = self.topics[name].count if name in self.topics else 0
                     self.topics[name] = BagTopic(
@@ -161,6 +166,7 @@ class _Ros2Bag:
                     )
                     if topic.definition:
                         definitions[topic.type] = topic.definition
+        self.span_ns = max(spans) - min(spans) if spans else 0
         self._store = ros2_types(definitions)
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
@@ -209,6 +215,7 @@ class _Ros1Bag:
                 count=connection.msgcount + (before.count if before else 0),
                 encoding="ros1",
             )
+        self.span_ns = reader.duration
         self.stated = {name: topic.msgcount for name, topic in reader.topics.items()}
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:

@@ -43,6 +43,8 @@ class Storage(Protocol):
     """One file of a bag."""
 
     topics: dict[str, StoredTopic]
+    span_ns: tuple[int, int] | None
+    """First and last arrival; None where it holds no messages."""
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         """Those of some topics, in the order in which they were received."""
@@ -83,6 +85,10 @@ class _SqliteStorage:
         definitions = self._definitions()
         columns = self._columns("topics")
         encoding = "serialization_format" if "serialization_format" in columns else "'cdr'"
+        (first_ns, last_ns) = database.execute(
+            "SELECT min(timestamp), max(timestamp) FROM messages"
+        ).fetchone()
+        self.span_ns = None if first_ns is None else (first_ns, last_ns)
         self._ids: dict[str, int] = {}
         self.topics: dict[str, StoredTopic] = {}
         rows = database.execute(f"SELECT id, name, type, {encoding} FROM topics ORDER BY id")
@@ -139,7 +145,13 @@ def _open_mcap(path: Path) -> Iterator[Storage]:
 class _McapStorage:
     def __init__(self, reader: McapReader, summary: Summary) -> None:
         self._reader = reader
-        counts = summary.statistics.channel_message_counts if summary.statistics else {}
+        known = summary.statistics
+        counts = known.channel_message_counts if known else {}
+        self.span_ns = (
+            (known.message_start_time, known.message_end_time)
+            if known and known.message_count
+            else None
+        )
         self.topics: dict[str, StoredTopic] = {}
         for identity, channel in summary.channels.items():
             schema = summary.schemas.get(channel.schema_id)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Mode = Literal["nearest", "latest_before", "interpolate", "window"]
+Mode = Literal["nearest", "at_hand", "latest_before", "interpolate", "window"]
 Quality = Literal["exact", "nearest", "interpolated", "held", "missing"]
 Reason = Literal["", "never seen", "silent", "not arrived", "outside tolerance"]
 ClosedBy = Literal["arrival", "ruled out", "deadline"]

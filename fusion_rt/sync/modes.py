@@ -1,4 +1,4 @@
-"""Sync step: the four ways a stream is matched to a reference time.
+"""Sync step: the five ways a stream is matched to a reference time.
 
 A mode answers three questions: how far ahead of the reference must the stream have come, is the
 newest message already proven to be the best, and what is the member.
@@ -68,6 +68,13 @@ class Nearest:
             return None
         quality: Quality = "exact" if sample.time_ns == reference_ns else "nearest"
         return _member(buffer, sample, reference_ns, now_ns, quality)
+
+
+class AtHand(Nearest):
+    """The message nearest to the reference among those that have come; never waited for."""
+
+    def is_proven(self, behind_ns: int, gap_ns: int) -> bool:  # noqa: ARG002
+        return True
 
 
 class LatestBefore:
@@ -187,8 +194,9 @@ def _with_parts(
     )
 
 
-MATCHERS: dict[str, type[Nearest | LatestBefore | Interpolate | Window]] = {
+MATCHERS: dict[str, type[Nearest | AtHand | LatestBefore | Interpolate | Window]] = {
     "nearest": Nearest,
+    "at_hand": AtHand,
     "latest_before": LatestBefore,
     "interpolate": Interpolate,
     "window": Window,

@@ -4,10 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from fusion_rt.calibrate.drift import OffsetMonitor
 from fusion_rt.calibrate.rig_check import check_calibration
 from fusion_rt.calibration_file import Calibration, Made, Residuals, TimeOffset
-from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.geometry import Pinhole, RigidTransform
 from fusion_rt.rig import Rig, find_rig, load_rig
 
@@ -94,28 +92,3 @@ def test_a_wrong_camera_offset_and_array_are_found() -> None:
     assert "expected places apart, got 0 and 1 at the same" in problems
     assert "expected 3 m between any two at most, got 9.0 between 0 and 2" in problems
     assert "expected 500 ms at most, got 900" in problems
-
-
-def turn_rate(t_s: float) -> float:
-    return float(np.sin(t_s) + 0.7 * np.sin(2.3 * t_s + 1) + 0.4 * np.sin(0.37 * t_s + 2))
-
-
-@pytest.mark.parametrize(("late_ms", "is_warned"), [(0, False), (200, True)])
-def test_stamps_that_came_apart_are_warned_of(late_ms: int, is_warned: bool) -> None:
-    monitor = OffsetMonitor("gps/main", "camera/front", 50 * NS_PER_MS, NS_PER_S)
-    assert monitor.warning() == ""
-    for k in range(600):
-        stamp_ns = k * NS_PER_S // 20
-        monitor.push_reference(stamp_ns, turn_rate(stamp_ns / NS_PER_S))
-        monitor.push_late(stamp_ns + late_ms * NS_PER_MS, turn_rate(stamp_ns / NS_PER_S))
-    expected = "camera/front is stamped +200 ms against gps/main, 50 ms allowed; "
-    assert monitor.warning().startswith(expected if is_warned else "")
-    assert bool(monitor.warning()) is is_warned
-
-
-def test_a_clock_step_starts_the_comparison_anew() -> None:
-    monitor = OffsetMonitor("a", "b", NS_PER_MS, NS_PER_S)
-    for stamp_ns in (10, 20, 5):
-        monitor.push_reference(stamp_ns, 0.0)
-        monitor.push_late(stamp_ns, 0.0)
-    assert monitor.warning() == ""

@@ -31,19 +31,24 @@ TRUE = turned(RigidTransform(OPTICAL, [0.05, -0.35, -0.3]), [0.6, -1.1, 0.9])
 
 
 @pytest.fixture(scope="module")
-def scenes():
-    """Nine streets: image and edges of the sweep."""
-    made = []
-    for seed in range(9):
-        boxes = street(seed)
-        made.append((photograph(CAMERA, TRUE, boxes, seed), scan_edges(*scan(boxes, seed))))
-    return made
+def scene():
+    """A street: image and edges of the sweep."""
+    boxes = street(0)
+    return photograph(CAMERA, TRUE, boxes), scan_edges(*scan(boxes))
 
 
-def test_a_start_2_degrees_and_10_cm_off_comes_back(scenes) -> None:
+@pytest.fixture
+def _quick(monkeypatch) -> None:
+    """Enough for these tests, which take a sixth of the time so."""
+    monkeypatch.setattr(targetless, "REPEATS", 4)
+    monkeypatch.setattr(targetless, "SEARCHES", 1)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_start_2_degrees_and_10_cm_off_comes_back(scene) -> None:
     start = turned(TRUE, np.array([1.2, -1.2, 1.0]), [0.06, -0.05, 0.06])
     assert difference(start, TRUE) == (pytest.approx(2.0, abs=0.1), pytest.approx(0.1, abs=0.01))
-    found = refine_camera_from_lidar([Alignment(*scenes[0], CAMERA, start)], start, CAMERA.fx_px)
+    found = refine_camera_from_lidar([Alignment(*scene, CAMERA, start)], start, CAMERA.fx_px)
     degrees, metres = difference(found.camera_from_lidar, TRUE)
     assert degrees < 0.3
     assert metres < 0.03
@@ -52,18 +57,17 @@ def test_a_start_2_degrees_and_10_cm_off_comes_back(scenes) -> None:
     assert (found.sd_m < 0.05).all()
 
 
-def test_a_start_far_from_any_optimum_is_refused(scenes, monkeypatch) -> None:
-    monkeypatch.setattr(targetless, "REPEATS", 3)  # a refusal needs no precision
-    monkeypatch.setattr(targetless, "SEARCHES", 1)
+@pytest.mark.usefixtures("_quick")
+def test_a_start_far_from_any_optimum_is_refused(scene) -> None:
     start = turned(TRUE, [6.0, 0, 0])
     with pytest.raises(CalibrationError, match=r"(result near the start|result certain to)"):
         refine_camera_from_lidar(
-            [Alignment(*scenes[0], CAMERA, start)], start, CAMERA.fx_px, start_sd_deg=1.0
+            [Alignment(*scene, CAMERA, start)], start, CAMERA.fx_px, start_sd_deg=1.0
         )
 
 
-def test_the_true_pose_scores_best_on_each_axis(scenes) -> None:
-    alignment = Alignment(*scenes[0], CAMERA, TRUE)
+def test_the_true_pose_scores_best_on_each_axis(scene) -> None:
+    alignment = Alignment(*scene, CAMERA, TRUE)
     here = alignment.score(TRUE)
     for axis in np.eye(3):
         for sign in (-1, 1):
@@ -78,9 +82,9 @@ def test_a_sweep_that_shows_nothing_is_refused() -> None:
         Alignment(grey, edges, CAMERA, TRUE)
 
 
-def test_an_image_of_another_size_is_refused(scenes) -> None:
+def test_an_image_of_another_size_is_refused(scene) -> None:
     with pytest.raises(CalibrationError, match=r"expected height, width \(400, 640\), got"):
-        Alignment(scenes[0][0][:100], scenes[0][1], CAMERA, TRUE)
+        Alignment(scene[0][:100], scene[1], CAMERA, TRUE)
 
 
 def test_rings_are_told_by_elevation_and_by_order() -> None:
@@ -94,32 +98,20 @@ def test_rings_are_told_by_elevation_and_by_order() -> None:
         rings_of(rng.normal(size=(5000, 3)))
 
 
-def test_a_mounting_that_holds_raises_no_warning(scenes) -> None:
-    monitor = MountingMonitor("camera/front", "lidar/top", CAMERA, TRUE)
-    states = [monitor.push(*scene) for scene in scenes]
-    assert [state.pairs for state in states] == list(range(1, 10))
-    assert {state.warning for state in states} == {""}
-
-
-def test_a_mounting_that_moved_is_warned_of(scenes) -> None:
-    moved = turned(TRUE, [0, 0.5, 0])
-    monitor = MountingMonitor("camera/front", "lidar/top", CAMERA, moved)
-    for scene in scenes:
-        state = monitor.push(*scene)
-    assert state.warning.startswith("camera/front against lidar/top: the mounting moved, ")
-    assert "yaw +0." in state.warning
-    assert state.turn_deg[1] == pytest.approx(0.5, abs=0.3)
-
-
-def test_a_pair_that_says_nothing_is_counted(scenes) -> None:
+def test_a_pair_that_says_nothing_is_counted(scene) -> None:
     monitor = MountingMonitor("camera/front", "lidar/top", CAMERA, TRUE)
     empty = scan_edges(np.full((40, 3), 5.0), np.zeros(40), np.arange(40))
-    assert monitor.push(scenes[0][0], empty).pairs == 0
+    assert monitor.push(scene[0], empty).pairs == 0
     assert monitor.skipped == 1
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_recorded_crossing_comes_back_to_the_reference() -> None:
-    """The rotation does; the reference itself, fitted by hand, puts near paint 3 to 4 cm aside."""
+    """In rotation. In translation the reference is no better than what is asked for here.
+
+    Its publisher calls it initial values, and prints 4.6 cm and 0.25 degrees elsewhere as the
+    outcome; fx and fy differ by 1.8 %, and 0.5 % moves the result by 10 cm along the optical axis.
+    """
     folder = recording("calibration/lidar2camera_road")
     lens = json.loads((folder / "center_camera-intrinsic.json").read_text())
     lens = lens["center_camera-intrinsic"]["param"]

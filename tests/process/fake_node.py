@@ -1,10 +1,10 @@
-"""A GPS node that behaves as badly as a test wants: HOW, then the words of any node."""
+"""A node that behaves as badly as a test wants: HOW, then the words of any node."""
 
 import signal
 import sys
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
-from fusion_rt.messages import GpsFix
+from fusion_rt.messages import GpsFix, MountingCheck
 from fusion_rt.node import start_node
 
 CLOCK = RigClock.starting_now()
@@ -16,6 +16,13 @@ def fixes():
         yield GpsFix(stamp_ns=CLOCK.now_ns(), fix="3d")
 
 
+def checks():
+    for fix in fixes():
+        yield MountingCheck(
+            stamp_ns=fix.stamp_ns, camera="camera/a", lidar="lidar/a", pairs=9, warning="it moved"
+        )
+
+
 def main():
     how = sys.argv.pop(1)
     if how == "crashing":
@@ -25,8 +32,8 @@ def main():
             CLOCK.sleep_until_ns(CLOCK.now_ns() + 60 * NS_PER_S)
         if how == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for fix in node.until_stopped(fixes()):
-            node.publisher.publish(fix)
+        for message in node.until_stopped(checks() if how == "warning" else fixes()):
+            node.publisher.publish(message)
 
 
 if __name__ == "__main__":

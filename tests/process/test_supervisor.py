@@ -11,7 +11,7 @@ import pytest
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.rig import RestartPolicy, SupervisorPolicy, find_rig, load_rig
 from fusion_rt.session import start_session
-from fusion_rt.supervisor import HEALTH_TOPIC, Supervisor
+from fusion_rt.supervisor import HEALTH_TOPIC, MOUNTING_TOPIC, Supervisor
 from fusion_rt.systemd import Notifier
 from fusion_rt.transport.subscriber import Subscriber
 
@@ -44,18 +44,21 @@ class Told(Notifier):
 
 def rig_of(topics, policy):
     gps = DEMO.sensors["gps/main"]
-    sensors = {topic: msgspec.structs.replace(gps, topic=topic) for topic in topics}
-    return msgspec.structs.replace(DEMO, sensors=sensors, supervisor=policy)
+    sensors = {t: msgspec.structs.replace(gps, topic=t) for t in topics if t != MOUNTING_TOPIC}
+    watched = {"camera/a": "lidar/a"} if MOUNTING_TOPIC in topics else {}
+    return msgspec.structs.replace(
+        DEMO, sensors=sensors, supervisor=policy, watch_mountings=watched
+    )
 
 
-def supervise(hows, until, policy=HASTY, notifier=None):
+def supervise(hows, until, policy=HASTY, notifier=None, seen=None):
     """Run fake nodes {topic: how} until `until(processes, health)`; returns every Health seen."""
 
     def command(session, topic):
         words = ["--run-dir", session.run_dir, "--topic", topic, "--parent", str(os.getpid())]
         return [sys.executable, FAKE, hows[topic], *words]
 
-    seen = []
+    seen = [] if seen is None else seen
     with (
         tempfile.TemporaryDirectory() as short,  # tmp_path is too long for the names of sockets
         start_session(Path(short, "run"), "rig") as session,
@@ -120,6 +123,17 @@ def test_a_node_that_never_gets_ready_delays_ready_no_longer_than_its_time_and_i
     assert states_of(seen, "gps/a")[-1] == "ready"
     assert "ready" not in states_of(seen, "gps/b")
     assert reasons_of(seen, "gps/b") >= {"not ready 4.0 s after its start"}
+
+
+def test_health_repeats_what_the_mounting_watch_warns_of():
+    seen = []
+
+    def until(_):
+        return any(health.warnings for health in seen)
+
+    supervise({"gps/a": "good", MOUNTING_TOPIC: "warning"}, until, seen=seen)
+    assert seen[-1].warnings == ("it moved",)
+    assert MOUNTING_TOPIC not in {stream.topic for stream in seen[-1].streams}
 
 
 def test_a_crash_loop_is_given_up_and_reported_while_the_others_go_on():

@@ -1,0 +1,99 @@
+"""Trained weights -> ONNX graphs, one per encoder and one for fusion."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from fusion_rt.engine.onnx_lint import lint
+from fusion_rt.errors import EngineBuildError
+from fusion_rt.model.ego import EGO_SIZE
+from fusion_rt.model.examples import DEPTH_CELLS, IMAGE, RASTER, SOUND
+from fusion_rt.model.model_config import STREAMS
+from fusion_rt.model.network import FusionModel
+
+OPSET = 20
+CAMERA_OUTPUTS = ("camera_features", "camera_depth")
+LIDAR_OUTPUTS = ("lidar_bev",)
+AUDIO_OUTPUTS = ("audio_polar", "audio_siren")
+FUSION_INPUTS = (
+    *CAMERA_OUTPUTS, *LIDAR_OUTPUTS, *AUDIO_OUTPUTS, "ego", "present", "age_s", "grid", "valid",
+)  # fmt: skip
+FUSION_OUTPUTS = ("boxes", "scores", "labels", "contributions", "siren")
+
+
+def example_inputs(model: FusionModel) -> dict[str, tuple[Tensor, ...]]:
+    """Inputs of each graph, of the right shapes."""
+    config, grid = model.config, model.grid
+    rows, columns = DEPTH_CELLS
+    image = torch.zeros(IMAGE.out_spec.shape, dtype=torch.uint8)
+    raster = torch.zeros(1, *RASTER.raster_spec.shape)
+    mel = torch.zeros(1, SOUND.channels, SOUND.bands, SOUND.frames)
+    gcc = torch.zeros(1, len(SOUND.pairs), SOUND.frames, SOUND.lags)
+    features = (
+        torch.zeros(1, config.lift_channels, rows, columns),
+        torch.full((1, config.depth_bins, rows, columns), 1 / config.depth_bins),
+        torch.zeros(1, config.bev_channels, grid.rows, grid.columns),
+        torch.zeros(1, config.audio_channels, config.sectors),
+        torch.zeros(1, 1 + config.sectors),
+    )
+    streams = len(STREAMS)
+    told = (torch.zeros(1, EGO_SIZE), torch.ones(1, streams), torch.zeros(1, streams))
+    places = (torch.zeros(1, grid.size, 3), torch.ones(1, grid.size))
+    return {
+        "camera": (image,),
+        "lidar": (raster,),
+        "audio": (mel, gcc),
+        "fusion": (*features, *told, *places),
+    }
+
+
+def export_graphs(model: FusionModel, folder: Path) -> dict[str, Path]:
+    """Write `camera.onnx`, `lidar.onnx`, `audio.onnx` and `fusion.onnx`; paths by name."""
+    names: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+        "camera": (("image",), CAMERA_OUTPUTS),
+        "lidar": (("raster",), LIDAR_OUTPUTS),
+        "audio": (("mel", "gcc"), AUDIO_OUTPUTS),
+        "fusion": (FUSION_INPUTS, FUSION_OUTPUTS),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = example_inputs(model)
+    paths = {}
+    for name, (input_names, output_names) in names.items():
+        paths[name] = folder / f"{name}.onnx"
+        _export(getattr(model, name), inputs[name], input_names, output_names, paths[name])
+    return paths
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    path: Path,
+) -> None:
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            path,
+            input_names=list(input_names),
+            output_names=list(output_names),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    _refuse_bad(path)
+
+
+def _refuse_bad(path: Path) -> None:
+    fatal = [finding for finding in lint(onnx.load(path)) if finding.is_fatal]
+    if fatal:
+        raise EngineBuildError(path.name, "; ".join(map(str, fatal)), "change the torch module")

@@ -1,0 +1,82 @@
+"""Batches for training: from a folder of moments, in other processes, in random order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from fusion_rt.model.examples import Example, ExampleMaker
+from fusion_rt.model.lift import LiftGrid
+from fusion_rt.model.moments import Moment, moment_files, read_moments
+from fusion_rt.model.train_config import TrainConfig
+
+Batch = dict[str, torch.Tensor]
+_SHUFFLED = 160
+"""Moments that wait to be drawn: those of a world must not follow one another."""
+
+_KEPT = (0.3, 1.0, 0.6, 1.0, 1.0)
+"""Of the moments whose rarest class that is, in the order of CLASSES."""
+
+
+class Examples(IterableDataset[Example]):
+    """Examples without end; each worker, rank and sitting has files and draws of its own."""
+
+    def __init__(self, config: TrainConfig, sitting: int, rank: int, ranks: int) -> None:
+        self._folder, self._seed = Path(config.data), config.seed
+        self._maker = ExampleMaker(config.model, LiftGrid(), config.augment, config.masks)
+        self._sitting, self._rank, self._ranks = sitting, rank, ranks
+
+    def __iter__(self) -> Iterator[Example]:
+        cv2.setNumThreads(1)
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        part, parts = self._rank * count + number, self._ranks * count
+        rng = np.random.default_rng([self._seed, self._sitting, part])
+        for moment in _shuffled(self._moments(part, parts, rng), rng):
+            yield self._maker.example(moment, rng)
+
+    def _moments(self, part: int, parts: int, rng: np.random.Generator) -> Iterator[Moment]:
+        while True:  # the folder is read anew each time round: it may still grow
+            files = moment_files(self._folder)
+            mine = files[part::parts] or files
+            for i in rng.permutation(len(mine)).tolist():
+                for moment in read_moments(mine[i]):
+                    if rng.random() < kept_share(moment):
+                        yield moment
+
+
+def kept_share(moment: Moment) -> float:
+    """How likely a moment is taken: those that show but cars more seldom, empty ones seldom."""
+    seen = {label.class_id for label in moment.labels if label.points > 3 or label.pixels[0] > 30}
+    return max((_KEPT[class_id] for class_id in seen), default=0.2)
+
+
+def batches(config: TrainConfig, sitting: int, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+    """Batches without end; those of another `sitting` are others."""
+    dataset = Examples(config, sitting, rank, ranks)
+    ahead = 4 if config.loaders else None
+    loader = DataLoader(
+        dataset,
+        config.batch,
+        num_workers=config.loaders,
+        prefetch_factor=ahead,
+        worker_init_fn=_single_threaded,
+    )
+    return iter(loader)
+
+
+def _single_threaded(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _shuffled(moments: Iterator[Moment], rng: np.random.Generator) -> Iterator[Moment]:
+    waiting: list[Moment] = []
+    for moment in moments:
+        waiting.append(moment)
+        if len(waiting) >= _SHUFFLED:
+            chosen = int(rng.integers(len(waiting)))
+            waiting[chosen], waiting[-1] = waiting[-1], waiting[chosen]
+            yield waiting.pop()

@@ -1,0 +1,202 @@
+"""Replay: the same arrivals give the same decisions, at any pace, with faults and without."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from fusion_rt.cli import app_for
+from fusion_rt.clock import NS_PER_MS, NS_PER_S
+from fusion_rt.errors import FaultError, LogError
+from fusion_rt.faults import parse_schedule
+from fusion_rt.logs.read import LogReader
+from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig
+from fusion_rt.logs.write import LogWriter
+from fusion_rt.replay.plan import plan_of
+from fusion_rt.replay.run import Replay, RunResult, rig_of, whole
+from fusion_rt.rig import find_rig, load_rig
+from fusion_rt.transport.inbox import Received
+from tests.logs.drives import START_NS, drive
+
+FAULTS = "lidar drop 5s..8s", "camera jitter 60ms", "gps clock +2s at 10s", "audio kill at 12s"
+
+
+SECONDS = 16
+
+
+def write(path: Path, messages: list[Received], rig: LoggedRig | None = None) -> Path:
+    with LogWriter(path, rig or logged_rig(load_rig(find_rig("demo")))) as log:
+        for one in messages:
+            log.write(one)
+    return path
+
+
+@pytest.fixture(scope="module")
+def drive_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("drive") / "a.mcap", drive(SECONDS))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("short") / "a.mcap", drive(3))
+
+
+def replayed(path: Path, *faults: str) -> RunResult:
+    with LogReader(path) as log:
+        replay = Replay(log, plan_of(rig_of(log), log), whole(log), parse_schedule(faults))
+        for _ in replay.answers():
+            pass
+        return replay.result(faults)
+
+
+def run(*arguments: str | Path, stdin: str = "") -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(app_for(words), words, input=stdin)
+
+
+@pytest.mark.parametrize("faults", [(), FAULTS])
+def test_every_run_has_the_same_digest(drive_log: Path, faults: tuple[str, ...]) -> None:
+    """One here, two at the same time in threads, one in another process."""
+    results = [replayed(drive_log, *faults) for _ in range(1)]
+    with ThreadPoolExecutor(2) as pool:
+        results += pool.map(lambda _: replayed(drive_log, *faults), range(2))
+    options = [word for fault in faults for word in ("--fault", fault)]
+    command = [sys.executable, "-m", "fusion_rt", "replay", str(drive_log), *options]
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    other = subprocess.run(
+        command, capture_output=True, text=True, timeout=50, check=True, env=environment
+    )
+    digests = {result.digest for result in results}
+    assert len(digests) == 1
+    assert other.stdout.splitlines()[-1] == f"digest: {digests.pop()}"
+    assert len(results[0].sets) > 10 * SECONDS - 10
+
+
+def test_a_healthy_drive_is_answered_in_full(drive_log: Path) -> None:
+    result = replayed(drive_log)
+    assert [change.mode for change in result.modes] == ["BLIND", "NORMAL"]
+    later = [one for one in result.sets if one.stamp_ns > START_NS + 3 * NS_PER_S]
+    missing = [m for one in later[:-5] for m in one.members if m.quality == "missing"]
+    assert len(missing) < 0.02 * len(later) * 4
+    assert result.latency_ms["wait"]["p50"] < 100
+
+
+def test_faults_show_in_the_modes_and_members(drive_log: Path) -> None:
+    result = replayed(drive_log, "lidar drop 5s..10s")
+    modes = {change.mode for change in result.modes}
+    assert modes >= {"NORMAL", "MINIMAL"}
+    without = [
+        one.stamp_ns
+        for one in result.sets
+        if any(m.topic == "lidar/top" and m.quality == "missing" for m in one.members)
+    ]
+    middle = [t for t in without if 5.5 < (t - START_NS) / NS_PER_S < 9.9]
+    assert len(middle) > 40
+
+
+def test_a_message_that_came_later_is_found_as_the_first_difference(
+    drive_log: Path, tmp_path: Path
+) -> None:
+    """A run perturbed by one arrival, 300 ms late: the set that had to do without it is named."""
+    messages = drive(SECONDS)
+    late = next(n for n, one in enumerate(messages) if one.header.topic == "lidar/top" and n > 800)
+    messages[late].recv_ns += 300 * NS_PER_MS
+    write(tmp_path / "b.mcap", sorted(messages, key=lambda one: one.recv_ns))
+    for name, path in (("a", drive_log), ("b", tmp_path / "b.mcap")):
+        (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(replayed(path)))
+    result = run("diff", tmp_path / "a.json", tmp_path / "b.json", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    stamp_ns = messages[late].message.stamp_ns
+    reference = json.loads((tmp_path / "a.json").read_text())["sets"][found["number"]]
+    assert abs(reference["stamp_ns"] - stamp_ns) < 200 * NS_PER_MS
+    assert run("diff", tmp_path / "a.json", tmp_path / "a.json").exit_code == 0
+
+
+@pytest.mark.parametrize("pace", [["--asap"], ["--lockstep"], ["--paced", "x6"], ["--step"]])
+def test_the_pace_decides_nothing(short: Path, pace: list[str]) -> None:
+    result = run("replay", short, *pace, stdin="\n" * 100)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"digest: {replayed(short).digest}"
+
+
+def test_paced_it_takes_as_long_as_recorded(short: Path) -> None:
+    with LogReader(short) as log:
+        seconds = (log.end_ns - log.start_ns) / NS_PER_S
+    result = run("replay", short, "--paced", "x3")
+    speed = float(result.stdout.splitlines()[-2].rsplit("x", 1)[1])
+    assert speed < 3.6
+    assert seconds > 2.9
+
+
+def test_stepping_ends_when_told(short: Path) -> None:
+    result = run("replay", short, "--step", stdin="\n\nq\n")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines[2].endswith("gps/main nearest")
+    assert "3 sets in" in result.stdout
+
+
+def test_a_part_of_a_log_is_replayed(short: Path) -> None:
+    result = run("replay", short, "--from", "1", "--to", "2", "--json", short.with_name("p.json"))
+    assert result.exit_code == 0
+    stamps = [one["stamp_ns"] for one in json.loads(short.with_name("p.json").read_text())["sets"]]
+    assert 8 <= len(stamps) <= 18
+    assert min(stamps) > START_NS + 0.9 * NS_PER_S
+
+
+def test_a_schedule_file_does_as_its_short_forms(short: Path, tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text("seed: 7\nfaults: [camera drop 50%]\n")
+    result = run("replay", short, "--faults", tmp_path / "f.yaml", "--json", tmp_path / "r.json")
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert result.exit_code == 0
+    assert (written["seed"], written["faults"]) == (7, ["camera drop 50%"])
+    assert written["digest"] != replayed(short).digest
+
+
+class TestRefusals:
+    def test_a_log_without_a_rig_names_the_way_out(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.mcap", drive(1), NO_RIG)
+        result = run("replay", path)
+        assert isinstance(result.exception, LogError)
+        said = "rig.yaml and calibration.yaml missing; name the rig: --rig RIG"
+        assert said in str(result.exception)
+        assert run("replay", path, "--rig", "demo").exit_code == 0
+
+    def test_a_log_without_the_rigs_streams_is_said(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.mcap", [])
+        result = run("replay", path)
+        assert isinstance(result.exception, LogError)
+        assert "lidar/top, audio/array, gps/main, it has nothing" in str(result.exception)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--from", "9"], "expected a part of its 3.0"),
+            (["--fault", "radar drop"], "expected a kind of sensor"),
+            (["--fault", "camera/rear drop"], "expected a sensor of the rig demo"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, short: Path, options: list[str], said: str) -> None:
+        result = run("replay", short, *options)
+        assert isinstance(result.exception, (LogError, FaultError))
+        assert said in str(result.exception)
+
+    @pytest.mark.parametrize("options", [["--paced", "fast"], ["--asap", "--step"]])
+    def test_wrong_paces_are_refused(self, short: Path, options: list[str]) -> None:
+        result = run("replay", short, *options)
+        assert result.exit_code == 2
+
+    def test_damage_is_said_and_the_rest_replayed(self, short: Path, tmp_path: Path) -> None:
+        raw = short.read_bytes()
+        (tmp_path / "cut.mcap").write_bytes(raw[: len(raw) // 2])
+        result = run("replay", tmp_path / "cut.mcap")
+        assert result.exit_code == 0
+        assert "left out: cut.mcap: ends inside the record" in result.stderr
+        assert "digest: " in result.stdout

@@ -1,0 +1,107 @@
+"""What must hold of a long run under random faults; each check says what it found."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from fusion_rt.clock import NS_PER_MS
+from fusion_rt.latency.critical_path import hops
+from fusion_rt.latency.rows import AnswerRow, FrameRow, TotalsRow
+
+MOST_SUM_ERROR_NS = NS_PER_MS // 10
+MOST_GROWTH = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Memory of one process at one time."""
+
+    at_s: float
+    pid: int
+    name: str
+    bytes: int
+
+
+def answers_are_whole(rows, heard, period_ns) -> Finding:
+    """Numbers without a hole, reference times in order and no more than a period apart."""
+    answers = [row for row in rows if isinstance(row, AnswerRow)]
+    numbers = [answer.number for answer in answers]
+    references = [stamp_ns for _, stamp_ns, _ in heard]
+    steps = [b - a for a, b in pairwise(references)]
+    seqs = [seq for seq, _, _ in heard]
+    wrong = [step for step in steps if step <= 0 or step > 1.5 * period_ns]
+    holds = (
+        numbers == list(range(len(numbers)))
+        and seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+        and not wrong
+    )
+    worst = max(steps, default=0) / NS_PER_MS
+    found = f"{len(answers)} answers, {len(heard)} heard, {len(wrong)} odd steps, {worst:.0f} ms"
+    return Finding("every reference time has one answer", holds, found)
+
+
+def every_frame_has_a_row(rows) -> Finding:
+    """By the publishers' own sequence numbers, and by the ledger's totals."""
+    seqs = defaultdict(list)
+    counted = defaultdict(int)
+    lost = defaultdict(int)
+    for row in rows:
+        if isinstance(row, FrameRow):
+            counted[row.topic] += row.count
+            if row.seq >= 0:
+                seqs[row.topic, row.incarnation].append(row.seq)
+            else:
+                lost[row.topic] += row.count
+    totals = {row.topic: row for row in rows if isinstance(row, TotalsRow)}
+    wrong = []
+    for topic, total in totals.items():
+        sent = sum(max(s) - min(s) + 1 for (of, _), s in seqs.items() if of == topic)
+        twice = sum(len(s) - len(set(s)) for (of, _), s in seqs.items() if of == topic)
+        named = sum(len(s) for (of, _), s in seqs.items() if of == topic)
+        if twice or counted[topic] != total.received + total.lost or sent > named + lost[topic]:
+            wrong.append(
+                f"{topic}: {sent} sent, {named} named, {lost[topic]} unseen, {twice} twice"
+            )
+    found = "; ".join(wrong) or f"{sum(counted.values())} frames of {len(totals)} topics"
+    return Finding("every input frame is in the ledger", not wrong and len(totals) > 0, found)
+
+
+def hops_sum_up(rows, heard) -> Finding:
+    """Sums of hops against what the answer's own header says, as a consumer had it."""
+    sent = {stamp_ns: sent_ns for _, stamp_ns, sent_ns in heard}
+    errors = [
+        abs(
+            sum(hop.took_ns for hop in hops(member, row))
+            - (sent[row.reference_ns] - member.stamp_ns)
+        )
+        for row in rows
+        if isinstance(row, AnswerRow) and row.reference_ns in sent
+        for member in row.members
+    ]
+    worst = max(errors, default=MOST_SUM_ERROR_NS + 1)
+    found = f"{len(errors)} members, worst {worst / 1000:.1f} us"
+    return Finding("hops sum to end-to-end within 0.1 ms", worst <= MOST_SUM_ERROR_NS, found)
+
+
+def memory_is_flat(samples: list[Sample], seconds: float) -> Finding:
+    """Of processes that lived throughout: the last quarter against the second."""
+    by_process = defaultdict(list)
+    for sample in samples:
+        by_process[sample.pid, sample.name].append(sample)
+    grown = []
+    for (_, name), mine in by_process.items():
+        early = [s.bytes for s in mine if seconds / 4 <= s.at_s < seconds / 2]
+        late = [s.bytes for s in mine if s.at_s >= seconds * 3 / 4]
+        if early and late:
+            grown.append((median(late) / median(early) - 1, name))
+    worst = max(grown, default=(1.0, "nothing"))
+    found = ", ".join(f"{name} {100 * share:+.2f} %" for share, name in sorted(grown, reverse=True))
+    return Finding("memory is flat", worst[0] <= MOST_GROWTH, found)

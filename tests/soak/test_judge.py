@@ -1,0 +1,89 @@
+"""The judge of long runs finds what is wrong, and nothing where nothing is."""
+
+import msgspec
+import pytest
+
+from fusion_rt.faults import parse_schedule
+from fusion_rt.latency.rows import AnswerRow, FrameRow
+from tests.latency.runs import RATES_HZ, make_run
+from tests.soak.judge import (
+    Sample,
+    answers_are_whole,
+    every_frame_has_a_row,
+    hops_sum_up,
+    memory_is_flat,
+)
+from tests.soak.schedule import random_faults
+
+PERIOD_NS = 100_000_000
+
+
+@pytest.fixture(scope="module")
+def run():
+    return make_run(seconds=12)
+
+
+@pytest.fixture
+def rows(run):
+    return [*run.answers, *run.frames, *run.totals]
+
+
+@pytest.fixture
+def heard(run):
+    return [(row.number, row.reference_ns, row.published_ns) for row in run.answers]
+
+
+def changed(rows, index, **fields):
+    return [*rows[:index], msgspec.structs.replace(rows[index], **fields), *rows[index + 1 :]]
+
+
+def test_a_good_run_passes_everything(rows, heard):
+    assert answers_are_whole(rows, heard, PERIOD_NS).holds
+    assert every_frame_has_a_row(rows).holds
+    assert hops_sum_up(rows, heard).holds
+
+
+def test_an_answer_that_is_missing_is_found(rows, heard):
+    assert not answers_are_whole(rows[:7] + rows[8:], heard, PERIOD_NS).holds
+    assert not answers_are_whole(rows, heard[:7] + heard[8:], PERIOD_NS).holds
+    twice = [*heard[:8], heard[7], *heard[8:]]
+    assert not answers_are_whole(rows, twice, PERIOD_NS).holds
+
+
+def test_a_frame_without_a_row_or_with_two_is_found(rows):
+    frames = [index for index, row in enumerate(rows) if isinstance(row, FrameRow) and row.seq > 5]
+    without = [row for index, row in enumerate(rows) if index != frames[3]]
+    assert not every_frame_has_a_row(without).holds
+    assert not every_frame_has_a_row([*rows, rows[frames[3]]]).holds
+
+
+def test_a_run_without_totals_has_not_been_checked(rows):
+    assert not every_frame_has_a_row([row for row in rows if isinstance(row, AnswerRow)]).holds
+
+
+def test_a_sum_that_is_off_by_more_than_a_tenth_of_a_millisecond_is_found(rows, heard):
+    answer = rows[3]
+    assert hops_sum_up(changed(rows, 3, published_ns=answer.published_ns + 90_000), heard).holds
+    off = changed(rows, 3, published_ns=answer.published_ns + 110_000)
+    assert not hops_sum_up(off, heard).holds
+    assert not hops_sum_up([], heard).holds
+
+
+def memory(growth):
+    return [Sample(at, 1, "fuse", round(1e8 * (1 + growth * at / 100))) for at in range(100)]
+
+
+def test_memory_that_grows_is_found():
+    assert memory_is_flat(memory(0.005), 100).holds
+    assert not memory_is_flat(memory(0.05), 100).holds
+    assert not memory_is_flat([], 100).holds
+
+
+def test_random_faults_can_be_read_and_are_the_same_for_the_same_seed():
+    forms = random_faults(list(RATES_HZ), 1800, seed=1)
+    assert len(parse_schedule(forms).faults) == len(forms) > 400
+    assert (
+        forms
+        == random_faults(list(RATES_HZ), 1800, seed=1)
+        != random_faults(list(RATES_HZ), 1800, 2)
+    )
