@@ -27,7 +27,7 @@ from fusion_rt.fusion.options import AUDIO_STRIDE_NS, FusionPlan, StreamPlan
 from fusion_rt.liveness import ArrivedHeader, StreamMonitor, Verdict
 from fusion_rt.messages import GpsFix
 from fusion_rt.modes import ModeDecision, ModeKeeper
-from fusion_rt.sync.frame_set import FrameSet, Member, StreamSpec, Tick
+from fusion_rt.sync.frame_set import FrameSet, StreamSpec, Tick
 from fusion_rt.sync.synchronizer import Synchronizer
 from fusion_rt.topics import topic_kind
 

@@ -9,7 +9,7 @@ from fusion_rt.calibration_file import Calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.config import Problems, known_names
 from fusion_rt.engine.open import Backend
-from fusion_rt.errors import ConfigError, ConfigErrors, FusionError
+from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.geometry import Pinhole
 from fusion_rt.model_file import STREAM_KINDS, Model, find_model, load_model
 from fusion_rt.remote import Remote
