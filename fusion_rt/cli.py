@@ -30,6 +30,7 @@ COMMANDS = (
     "train",
     "export-model",
     "eval",
+    "moments",
     "check",
     "calibrate",
     "devices",
