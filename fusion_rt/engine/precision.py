@@ -79,7 +79,17 @@ def _half(path: Path) -> onnx.ModelProto:
     half: onnx.ModelProto = convert_float_to_float16(
         model, keep_io_types=True, op_block_list=_STAYS_FP32
     )
+    _drop_repeated(half.graph)
     return half
+
+
+def _drop_repeated(graph: onnx.GraphProto) -> None:
+    """The converter casts a weight that several nodes share once for each, all of one name."""
+    made: set[str] = set()
+    for node in list(graph.node):
+        if made.issuperset(node.output):
+            graph.node.remove(node)
+        made.update(node.output)
 
 
 def _quantized(path: Path, calibration: Path | None) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ import onnxruntime  # noqa: E402
 
 from fusion_rt.clock import SettableClock  # noqa: E402
 from fusion_rt.engine.onnx_lint import lint  # noqa: E402
+from fusion_rt.engine.precision import in_precision  # noqa: E402
 from fusion_rt.errors import ConfigError, EngineBuildError  # noqa: E402
 from fusion_rt.model.export import FUSION_INPUTS, example_inputs, export_graph  # noqa: E402
 from fusion_rt.model.model_dir import write_model_dir  # noqa: E402
@@ -86,6 +87,23 @@ def test_onnxruntime_answers_as_torch_does(run: Path, model_dir: Path, name: str
         got, wanted = ([x[0][clear] if x.shape[1] == 64 else x for x in xs] for xs in (got, wanted))
     for one, other in zip(got, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-4)
+
+
+def test_in_fp16_answers_are_close(run: Path, model_dir: Path, tmp_path: Path) -> None:
+    _, model, _ = read_average(run)
+    for name in ("camera", "lidar", "audio"):
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes((model_dir / path.name).read_bytes())
+        feed = {
+            port.name: (255 * torch.rand(x.shape)).to(x.dtype).numpy()
+            for port, x in zip(
+                _session(path).get_inputs(), example_inputs(model)[name], strict=True
+            )
+        }
+        exact = _session(path).run(None, feed)
+        half = _session(in_precision(path, "fp16")).run(None, feed)
+        for one, other in zip(half, exact, strict=True):
+            assert np.abs(one - other).max() <= 0.02 * np.abs(other).max()
 
 
 def test_in_onnxruntime_too_absent_sensors_leave_no_trace(run: Path, model_dir: Path) -> None:
