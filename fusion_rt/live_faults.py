@@ -23,6 +23,7 @@ from fusion_rt.clock import NS_PER_S, Clock
 from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort
 from fusion_rt.fault_injector import Injector
 from fusion_rt.faults import parse_schedule
+from fusion_rt.latency.rows import NoteRow
 from fusion_rt.messages import Message
 from fusion_rt.session import Session
 from fusion_rt.transport.publisher import Publisher
@@ -56,6 +57,16 @@ def faulty(
             yield pump.messages()
         finally:
             pump.stop()
+
+
+def notes_of(session: Session) -> Iterator[NoteRow]:
+    """The session's faults, for the reader of the report."""
+    for fault in parse_schedule(session.faults).faults:
+        end_ns = 0 if fault.end_ns is None else session.start_ns + fault.end_ns
+        start_ns = session.start_ns + fault.start_ns
+        yield NoteRow(
+            at_ns=start_ns, end_ns=end_ns, subject=fault.who, kind="fault", text=fault.kind
+        )
 
 
 @contextlib.contextmanager
