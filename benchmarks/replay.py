@@ -23,8 +23,9 @@ from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, rig_of, whole
+from fusion_rt.replay.lockstep import DecisionsOnly
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, whole
 from fusion_rt.rig import find_rig, load_rig
 
 SECONDS = 30
@@ -115,7 +116,10 @@ def read(path: Path, topics: list[str] | None) -> None:
 
 def replay(path: Path) -> None:
     with LogReader(path) as log:
-        run = Replay(log, plan_of(rig_of(log), log), whole(log), FaultSchedule())
+        plan, part = plan_of(rig_of(log), log), whole(log)
+        topics = [stream.topic for stream in plan.streams]
+        fusion = DecisionsOnly(plan, part.start_ns)
+        run = Replay(log, topics, fusion, part, FaultSchedule())
         for _ in run.answers():
             pass
 

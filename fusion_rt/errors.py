@@ -120,12 +120,12 @@ class KeyFileError(FusionError):
 
 
 class DemoError(FusionError):
-    """A demo that showed nothing."""
+    """A rig started beside a command that showed nothing."""
 
-    def __init__(self, problem: str, log: str) -> None:
+    def __init__(self, problem: str, log: str, command: str = "demo") -> None:
         self.problem = problem
         self.log = log
-        super().__init__(f"demo: {problem}; the end of its log:\n{log}")
+        super().__init__(f"{command}: {problem}; the end of its log:\n{log}")
 
 
 class CalibrationError(FusionError):

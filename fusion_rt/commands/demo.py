@@ -1,9 +1,7 @@
 """`fusion-rt demo`: a rig, all its processes, sensors that fail on purpose, and a live view."""
 
 import contextlib
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,23 +15,20 @@ from rich.live import Live
 
 from fusion_rt.calibration_file import load_calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
+from fusion_rt.commands.beside import attached, end_of, supervised
 from fusion_rt.commands.run import RigArgument
-from fusion_rt.errors import DemoError, SessionError
+from fusion_rt.errors import DemoError
 from fusion_rt.fusion.options import FUSION_TOPIC, FusionPlan
 from fusion_rt.fusion_view import AnswerView
 from fusion_rt.health_view import health_line, health_table
 from fusion_rt.latency.budgets import LatencyOptions
 from fusion_rt.messages import CameraFrame, Detections, Health, LidarSweep
-from fusion_rt.session import Session, attach_session
+from fusion_rt.session import Session
 from fusion_rt.supervisor import HEALTH_TOPIC
 from fusion_rt.transport.inbox import Arrival
 from fusion_rt.transport.subscriber import Subscriber
 
-_START_NS = 30 * NS_PER_S
-_LOOK_NS = 20 * NS_PER_MS
 _SHOW_NS = 250 * NS_PER_MS
-_STOP_S = 15.0
-_LOG_LINES = 20
 _QUICK_S = 20.0
 _LOSSES = (("camera", 20, 35), ("lidar", 40, 50))
 """Kind, and when it is lost, of a run of 60 s; shorter runs lose it for as large a share."""
@@ -45,8 +40,6 @@ _SCENES = (
     ("LiDAR back", 56),
 )
 _WHOLE_S = 60.0
-
-Supervisor = subprocess.Popen[bytes]
 
 
 def register(app: typer.Typer) -> None:
@@ -90,8 +83,8 @@ class _Show:
 
     def run(self) -> None:
         """Until time is up, Ctrl-C, or the rig's own end."""
-        with _supervised(self._command(), self._log) as supervisor:
-            session = _attach(self._run_dir, supervisor, self._clock, self._log)
+        with supervised(self._rig, self._run_dir, self._log, self._options()) as supervisor:
+            session = attached(self._run_dir, supervisor, self._clock, self._log)
             self._started_ns = session.start_ns
             end_ns = self._clock.now_ns() + int(self._seconds * NS_PER_S)
             topics = [HEALTH_TOPIC]
@@ -118,7 +111,7 @@ class _Show:
             silent.append(FUSION_TOPIC)
         if self.health is None or silent:
             missing = ", ".join(silent) or "the rig"
-            raise DemoError(f"nothing was heard of {missing}", _end_of(self._log))
+            raise DemoError(f"nothing was heard of {missing}", end_of(self._log))
 
     def write_report(self, folder: Path) -> Path:
         from fusion_rt.demo_report import write_report
@@ -127,9 +120,8 @@ class _Show:
         scenes = self._photographer.scenes if self._photographer else []
         return write_report(folder, self._rows, self.answers, scenes, self._started_ns)
 
-    def _command(self) -> list[str]:
-        words = ["run", self._rig, "--run-dir", str(self._run_dir), "--rows", str(self._rows)]
-        words += ["--parent", str(os.getpid())]
+    def _options(self) -> list[str]:
+        words = ["--rows", str(self._rows)]
         if _fuses(self._rig):
             share = self._seconds / _WHOLE_S
             for kind, begin_s, end_s in _LOSSES:
@@ -219,39 +211,3 @@ def _screen() -> Iterator[Live | None]:
         return
     with Live(auto_refresh=False, console=Console(), transient=True) as live:
         yield live
-
-
-@contextlib.contextmanager
-def _supervised(words: list[str], log: Path) -> Iterator[Supervisor]:
-    """`fusion-rt run` beside us: its log in a file, so that it does not tear the view."""
-    with log.open("wb") as log_file:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "fusion_rt", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=log_file,
-            start_new_session=True,
-        )
-    try:
-        yield supervisor
-    finally:
-        supervisor.send_signal(signal.SIGINT)
-        try:
-            supervisor.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            supervisor.kill()
-            supervisor.wait()
-
-
-def _attach(run_dir: Path, supervisor: Supervisor, clock: RigClock, log: Path) -> Session:
-    """The session, as soon as the supervisor has opened it."""
-    due_ns = clock.now_ns() + _START_NS
-    while clock.now_ns() < due_ns and supervisor.poll() is None:
-        with contextlib.suppress(SessionError):
-            return attach_session(run_dir)
-        clock.sleep_until_ns(clock.now_ns() + _LOOK_NS)
-    raise DemoError("the rig did not start", _end_of(log))
-
-
-def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])

@@ -12,12 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fusion_rt.clock import NS_PER_S, RigClock
+from fusion_rt.commands.fleet import fleet_command
 from fusion_rt.errors import FaultError, LogError
 from fusion_rt.faults import FaultSchedule, load_fault_file, parse_schedule
+from fusion_rt.fleet.jobs import DECISIONS
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, RunResult, Slice, rig_of
+from fusion_rt.replay.open import opened_fusion
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, RunResult, Slice
 from fusion_rt.rig import Rig, find_rig, load_rig
 
 Paced = Callable[[int], bool]
@@ -53,6 +56,25 @@ def replay_command(
     rig: Annotated[
         str | None, typer.Option(help="Another rig than the one inside the log.")
     ] = None,
+    arrivals: Annotated[
+        Path | None,
+        typer.Option(help="Rows of the recorded run (`run --rows`): receipt as fusion had it."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Another model than the rig's: a directory or a name.")
+    ] = None,
+    decisions_only: Annotated[
+        bool, typer.Option("--decisions-only", help="Run no network: sets and modes, no boxes.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Many logs, so many at once; see `fleet` for more.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Many logs on Ray: its address, or `local`.")
+    ] = None,
+    table: Annotated[Path, typer.Option(help="Where the results of many logs go.")] = Path(
+        "replays.json"
+    ),
     from_s: Annotated[float, typer.Option("--from", min=0, help="Second of the log.")] = 0,
     to_s: Annotated[float | None, typer.Option("--to", min=0, help="Second of the log.")] = None,
 ) -> None:
@@ -61,21 +83,32 @@ def replay_command(
     Exit code 0, also where some of the log could not be read: that is said.
     """
     _check_modes(paced, asap=asap, step=step, lockstep=lockstep)
+    if jobs is not None or cluster is not None:
+        fleet_command([str(log)], table, [DECISIONS], jobs=jobs or 1, cluster=cluster)
+        return
     schedule, texts = _schedule(fault or [], faults)
     with LogReader(log) as reader:
-        recorded_on = load_rig(find_rig(rig)) if rig else rig_of(reader)
+        recorded_on = load_rig(find_rig(rig)) if rig else rig_of(reader, model)
         part = _slice(reader, from_s, to_s)
         _check_faults(schedule, recorded_on)
-        replay = Replay(reader, plan_of(recorded_on, reader), part, schedule)
-        pace = _stepped if step else _paced(paced, part.start_ns) if paced else _at_once
-        with _progress(part, is_shown=not step) as show:
+        plan = plan_of(recorded_on, reader)
+        if decisions_only:
+            plan = msgspec.structs.replace(plan, model="")
+        topics = [stream.topic for stream in plan.streams]
+        calibration = recorded_on.calibration
+        with (
+            opened_fusion(plan, calibration, part.start_ns) as fusion,
+            _progress(part, is_shown=not step) as show,
+        ):
+            replay = Replay(reader, topics, fusion, part, schedule, arrivals)
+            pace = _stepped if step else _paced(paced, part.start_ns) if paced else _at_once
             for detections in replay.answers():
                 show(replay.position_ns)
                 if step:
                     typer.echo(_line(detections))
                 if not pace(replay.position_ns):
                     break
-        result = replay.result(texts)
+        result = replay.result(texts, plan.model)
         _warn(reader)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
@@ -179,8 +212,8 @@ def _line(detections: Detections) -> str:
 def _show(result: RunResult) -> None:
     for change in result.modes:
         typer.echo(f"{change.stamp_ns} {change.mode} {'; '.join(change.reasons)}")
-    wait = result.latency_ms["wait"]
-    if wait:
+    if wait := result.wait_ms:
         typer.echo(f"a set waited {wait['p50']:.1f} ms (p50), {wait['p99']:.1f} ms (p99)")
     typer.echo(f"{len(result.sets)} sets in {result.seconds:.1f} s of log, x{result.speed:g}")
+    typer.echo(f"model: {result.model}" if result.model else "decisions only, no model was run")
     typer.echo(f"digest: {result.digest}")

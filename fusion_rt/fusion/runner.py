@@ -68,7 +68,7 @@ class FusionRunner:
         self._clock = clock
         self._ledger = ledger
         self._counters = counters
-        self._core = FusionCore(plan, clock.now_ns(), _antenna_m(plan, calibration))
+        self._core = FusionCore(plan, clock.now_ns(), antenna_m(plan, calibration))
         self._intake = Intake(self._core, perception.model.file, ledger)
         self._encoders = Encoders(perception)
         self._fuser = Fuser(plan, perception)
@@ -291,7 +291,8 @@ def mounts_of(plan: FusionPlan, calibration: Calibration) -> Mounts:
     )
 
 
-def _antenna_m(plan: FusionPlan, calibration: Calibration) -> tuple[float, float, float]:
+def antenna_m(plan: FusionPlan, calibration: Calibration) -> tuple[float, float, float]:
+    """Where the GPS antenna sits in `base`; the origin where there is none."""
     frame = next((stream.frame for stream in plan.streams if stream.kind == "gps"), BASE)
     x_m, y_m, z_m = calibration.base_from[frame].translation_m.tolist()
     return (x_m, y_m, z_m)

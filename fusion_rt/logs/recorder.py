@@ -32,6 +32,8 @@ SAVE_REQUEST = "save-snapshot"
 _WAIT_NS = 50 * NS_PER_MS
 _LEDGER_PERIOD_NS = NS_PER_S
 _LONGEST_DRAIN_NS = NS_PER_S
+_LONGEST_WRITE_NS = 2 * NS_PER_S
+"""After the end, less than a supervisor's patience: the log must become whole by then."""
 
 
 class TopicLedger(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class Recorder:
         self._clock = clock
         self._queue: ByteQueue[Encoded | Ledger | _Save] = ByteQueue(queue_bytes)
         self._ledger_due_ns = 0
+        self._write_until_ns: int | None = None
         self._mode: Mode | None = None
         self._is_over = threading.Event()
         self._writer = threading.Thread(target=self._write, name="log writer", daemon=True)
@@ -85,6 +88,7 @@ class Recorder:
                 self._tick()
                 if saves and _was_asked(run_dir / SAVE_REQUEST):
                     self._queue.put(_Save("asked"), 0)
+            self._write_until_ns = self._clock.now_ns() + _LONGEST_WRITE_NS
             self._drain(saves=saves)
             self._queue.put(self._ledger(), 0)
         finally:
@@ -114,6 +118,11 @@ class Recorder:
                 return
             self._take(received, saves=saves)
 
+    def _is_out_of_time(self) -> bool:
+        """Told to stop so long ago that what still waits must be let go."""
+        end_ns = self._write_until_ns
+        return end_ns is not None and self._clock.now_ns() > end_ns
+
     def _ledger(self) -> Ledger:
         """As the receiving thread sees it; what was recorded until here the other one fills in."""
         topics = {
@@ -136,7 +145,9 @@ class Recorder:
         """The writing thread: goes on until all is written."""
         while True:
             item = self._queue.take(_WAIT_NS / NS_PER_S)
-            if isinstance(item, Encoded):
+            if isinstance(item, Encoded) and self._is_out_of_time():
+                self._parts.counters["out_of_time"] += 1
+            elif isinstance(item, Encoded):
                 self._parts.write(item)
             elif isinstance(item, Ledger):
                 self._parts.write_row(LEDGER, self._closed(item), item.stamp_ns)

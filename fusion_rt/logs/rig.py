@@ -10,8 +10,10 @@ import msgspec
 
 from fusion_rt.drivers.port import KIND_OPTIONS, Driver, DriverPort, SensorOptions
 from fusion_rt.drivers.registry import find_driver
-from fusion_rt.errors import DriverError
+from fusion_rt.errors import ConfigError, DriverError
+from fusion_rt.fusion.options import FusionOptions
 from fusion_rt.geometry import CameraModel, RigidTransform
+from fusion_rt.model_file import find_model
 from fusion_rt.rig import Rig, rig_from_file
 from fusion_rt.sensors import default_frame, kind_name
 from fusion_rt.yaml_file import read_yaml
@@ -52,21 +54,38 @@ def logged_rig(rig: Rig) -> LoggedRig:
     )
 
 
-def rig_from(files: Mapping[str, bytes], source: Path) -> Rig:
+def rig_from(files: Mapping[str, bytes], source: Path, model: str | None = None) -> Rig:
     """The rig whose files a log or a session holds; `source` is named where it is wrong.
 
     Its sensors need not be here: drivers that do not load are taken at their word. Other hosts'
-    topics are left out. Raises ConfigErrors.
+    topics are left out, and so is its fusion where the model is not here; `model` names another, by
+    its path from here. Raises ConfigErrors.
     """
     with _written(files) as folder:
         file = read_yaml(folder / RIG_FILE)
         tree = {**file.tree, "calibration": CALIBRATION_FILE}
         tree.pop("remote", None)
+        _take_model(tree, model)
         if isinstance(sensors := tree.get("sensors"), dict):
             tree["sensors"] = {topic: _plain(topic, entry) for topic, entry in sensors.items()}
         named = msgspec.structs.replace(file, name=f"{source}: {RIG_FILE}", tree=tree)
         rig = rig_from_file(named, folder / RIG_FILE, _driver_or_none)
     return msgspec.structs.replace(rig, source=source)
+
+
+def _take_model(tree: dict[str, Any], model: str | None) -> None:
+    fusion = tree.get("fusion")
+    if model is not None:
+        named = find_model(model)
+        tree["fusion"] = {
+            **(fusion if isinstance(fusion, dict) else {}),
+            "model": str(named.resolve()),
+        }
+    elif isinstance(fusion, dict):
+        try:
+            fusion["model"] = str(find_model(fusion.get("model", FusionOptions().model)).resolve())
+        except ConfigError:
+            del tree["fusion"]
 
 
 @contextmanager

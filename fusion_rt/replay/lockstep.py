@@ -1,71 +1,95 @@
-"""Lock step: a log through the fusion's own decisions, one message after another, on a told clock.
+"""Lock step: a log through the fusion, one message after another, in one thread, on its own time.
 
-No process, thread or waiting: what is decided depends on the log alone. Each message is taken when
-it was received; before it, every deadline that lay between, at its own time.
+No process and no waiting: what is decided depends on the log alone. Each message is taken when it
+was received; before it, every deadline that lay between, at its own time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
-from fusion_rt.clock import SettableClock
-from fusion_rt.messages import Detections, GpsFix
+import numpy as np
+
+from fusion_rt.fusion.core import FusionCore, FusionSet
+from fusion_rt.fusion.options import FusionPlan
+from fusion_rt.messages import DetectionMember, Detections, GpsFix, Message
 from fusion_rt.transport.inbox import Received
 from fusion_rt.transport.wire import Header
 
-S = TypeVar("S")
+Open = Callable[[], Message | None]
+"""The body of a message; None when it is lost or not valid."""
 
 
-class Decider(Protocol[S]):
-    """What lock step needs of `fusion_rt.fusion.core.FusionCore`."""
+class Fusion(Protocol):
+    """What lock step drives: `fusion_rt.fusion.inline.InlineFusion`, or `DecisionsOnly`."""
 
-    def next_deadline_ns(self) -> int | None: ...
-    def advance(self, now_ns: int) -> list[S]: ...
-    def is_wanted(self, header: Header, topic: str) -> bool: ...
-    def arrived(
-        self, header: Header, topic: str, recv_ns: int, token: Received, *, is_member: bool = True
-    ) -> list[S]: ...
-    def fix(self, fix: GpsFix) -> None: ...
-    def invalid(self, topic: str, recv_ns: int, reason: str) -> None: ...
+    def arrived(self, header: Header, recv_ns: int, open_message: Open) -> list[Detections]:
+        """A message has come; deadlines before it are served first, each at its own time."""
+        ...
+
+    def advance(self, now_ns: int) -> list[Detections]:
+        """Time has passed until `now_ns`, and nothing came."""
+        ...
 
 
-def lockstep(
-    messages: Iterable[Received],
-    core: Decider[S],
-    answer: Callable[[S], Detections],
-    clock: SettableClock,
-    end_ns: int,
-) -> Iterator[Detections]:
+def lockstep(messages: Iterable[Received], fusion: Fusion, end_ns: int) -> Iterator[Detections]:
     """The answers, in order, up to `end_ns`; a set that is open then stays without one, as nobody
-    knows what would have come. The clock stands at the moment of each decision.
+    knows what would have come.
     """
     for received in messages:
-        for fusion_set in _due(core, clock, received.recv_ns):
-            yield answer(fusion_set)
-        clock.set_ns(received.recv_ns)
-        for fusion_set in _taken(core, received):
-            yield answer(fusion_set)
-    for fusion_set in _due(core, clock, end_ns):
-        yield answer(fusion_set)
+        yield from fusion.arrived(received.header, received.recv_ns, _opener(received.message))
+    yield from fusion.advance(end_ns)
 
 
-def _due(core: Decider[S], clock: SettableClock, until_ns: int) -> Iterator[S]:
-    """What falls due up to then, deadline by deadline."""
-    tried = 0
-    while (due_ns := core.next_deadline_ns()) is not None and due_ns <= until_ns and tried < 2:
-        clock.set_ns(max(due_ns, clock.now_ns()) + tried)
-        yield from core.advance(clock.now_ns())
-        # What is over only after its deadline is served a nanosecond later.
-        tried = tried + 1 if core.next_deadline_ns() == due_ns else 0
+def _opener(message: Message) -> Open:
+    return lambda: message if message.problem() is None else None
 
 
-def _taken(core: Decider[S], received: Received) -> list[S]:
-    header, recv_ns, message = received.header, received.recv_ns, received.message
-    topic = header.topic
-    problem = message.problem()
-    is_member = problem is None and core.is_wanted(header, topic)
-    sets = core.arrived(header, topic, recv_ns, received, is_member=is_member)
-    if problem is not None:
-        core.invalid(topic, recv_ns, problem)
-    elif isinstance(message, GpsFix):
-        core.fix(message)
-    return sets
+class DecisionsOnly:
+    """The fusion without its networks: which messages answer, and the rig's mode; no boxes."""
+
+    def __init__(self, plan: FusionPlan, started_ns: int) -> None:
+        self._core = FusionCore(plan, started_ns)
+
+    def arrived(self, header: Header, recv_ns: int, open_message: Open) -> list[Detections]:
+        answers = self.advance(recv_ns)
+        topic, message = header.topic, open_message()
+        if isinstance(message, GpsFix):
+            self._core.fix(message)
+        is_member = message is not None and self._is_member(header)
+        token: Any = None  # nothing is encoded
+        sets = self._core.arrived(header, topic, recv_ns, token, is_member=is_member)
+        if message is None:
+            self._core.invalid(topic, recv_ns, "its data is not valid")
+        return answers + [decided(each) for each in sets]
+
+    def advance(self, now_ns: int) -> list[Detections]:
+        answers: list[Detections] = []
+        last_ns = -1
+        while (due_ns := self._core.next_deadline_ns()) is not None and last_ns < due_ns < now_ns:
+            answers += [decided(each) for each in self._core.advance(due_ns)]
+            last_ns = due_ns
+        return answers + [decided(each) for each in self._core.advance(now_ns)]
+
+    def _is_member(self, header: Header) -> bool:
+        """Of sound, what begins a stride; of cameras also what would not be encoded."""
+        topic = header.topic
+        if not topic.startswith("audio/"):
+            return True
+        return self._core.begins_stride(topic, header.stamp_ns)
+
+
+def decided(fusion_set: FusionSet) -> Detections:
+    """The answer without a network: which messages, which mode, nothing detected."""
+    members = tuple(
+        DetectionMember(topic, one.quality, one.reason, one.stamp_ns, one.age_ns)
+        for topic, one in fusion_set.frame_set.members.items()
+    )
+    return Detections(
+        stamp_ns=fusion_set.time_ns,
+        boxes=np.zeros((0, 9), np.float32),
+        scores=np.zeros(0, np.float32),
+        class_ids=np.zeros(0, np.uint8),
+        mode=fusion_set.mode.mode,
+        mode_reasons=fusion_set.mode.reasons,
+        members=members,
+    )

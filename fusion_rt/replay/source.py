@@ -6,16 +6,22 @@ sequence, what is delayed is sent later and overtaken, a killed node comes back 
 
 import heapq
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.fault_injector import Injector
 from fusion_rt.faults import FaultSchedule
+from fusion_rt.latency.row_file import read_rows
+from fusion_rt.latency.rows import FrameRow
 from fusion_rt.logs.entry import fingerprint_of
 from fusion_rt.messages import Message
 from fusion_rt.transport.inbox import Received
 
+_FARTHEST_NS = 2 * NS_PER_S
+"""More than the recorder and the fusion may be apart."""
+_UNSEEN = ("sensor", "transport")
 RESTART_NS = NS_PER_S
 """How long a killed node stays away: about what a supervisor and an interpreter need."""
 
@@ -41,6 +47,30 @@ def with_faults(
             number += 1
     while waiting:
         yield _sent(heapq.heappop(waiting), lines)
+
+
+def with_arrivals(messages: Iterable[Received], rows: Path) -> Iterator[Received]:
+    """The messages as the fusion of that run received them, by the rows of its ledger.
+
+    The recorder got each of them a moment sooner or later; what fusion never got is left out.
+    Raises what `read_rows` does where there are none.
+    """
+    arrivals = {
+        (row.topic, row.incarnation, row.seq): row.recv_ns
+        for row in read_rows(rows)
+        if isinstance(row, FrameRow) and row.seq >= 0 and row.recv_ns and row.place not in _UNSEEN
+    }
+    waiting: list[tuple[int, str, int, Received]] = []
+    for received in messages:
+        header = received.header
+        while waiting and waiting[0][0] < received.recv_ns - _FARTHEST_NS:
+            yield heapq.heappop(waiting)[-1]
+        recv_ns = arrivals.get((header.topic, header.incarnation, header.seq))
+        if recv_ns is not None:
+            moved = Received(header, recv_ns, received.message)
+            heapq.heappush(waiting, (recv_ns, header.topic, header.seq, moved))
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
 
 
 def _sent(waiting: tuple[int, str, int, Received], lines: dict[str, "_Line"]) -> Received:

@@ -21,9 +21,7 @@ def filled(values):
 
 
 @given(DURATIONS, PERCENTS)
-def test_a_percentile_is_the_exact_one_or_up_to_one_part_in_256_above_it(
-    values, percent
-):
+def test_a_percentile_is_the_exact_one_or_up_to_one_part_in_256_above_it(values, percent):
     found = filled(values).percentile_ns(percent)
     assert exact(values, percent) <= found <= exact(values, percent) * 257 / 256
 

@@ -42,8 +42,8 @@ def _stream(topic: str, seconds: float, rng: np.random.Generator) -> Iterator[Re
 def _message(topic: str, stamp_ns: int, seq: int) -> Message:
     match topic.partition("/")[0]:
         case "camera":
-            image = np.full((2, 2, 3), seq % 256, np.uint8)
-            return CameraFrame(stamp_ns=stamp_ns, encoding="bgr8", width=2, height=2, image=image)
+            image = np.full((18, 32, 3), seq % 256, np.uint8)
+            return CameraFrame(stamp_ns=stamp_ns, encoding="bgr8", width=32, height=18, image=image)
         case "lidar":
             return LidarSweep(stamp_ns=stamp_ns, points=np.full((3, 5), seq, np.float32))
         case "audio":
