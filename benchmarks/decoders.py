@@ -1,6 +1,7 @@
-"""What decoding LiDARs costs, as a share of one core at 10 turns per second.
+"""What decoding LiDARs costs, as a share of one core at 10 turns per second; cameras on request.
 
 python benchmarks/decoders.py [--runs 5] [--seconds 4] [--live]
+python benchmarks/decoders.py --cameras [--runs 5]
 
 Packets are made up so that every shot comes back: the most there can be. `decode` is everything
 between a packet in memory and a sweep in its loan; `live` adds the socket, fed at a sensor's pace
@@ -179,7 +180,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of data per run")
     parser.add_argument("--live", action="store_true", help="also over a socket, in real time")
+    parser.add_argument("--cameras", action="store_true", help="cameras instead of LiDARs")
     arguments = parser.parse_args()
+    if arguments.cameras:  # imported here: it needs the extra sensors
+        from benchmarks.decoders_camera import print_table
+
+        print_table(arguments.runs)
+        return
     print(f"{'sensor':14} packets/s {'decode':>8} {'peer':>8} {'floor':>8}     live  lost")
     for case in cases(arguments.seconds):
         decode_s(case)  # warm

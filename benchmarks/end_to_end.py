@@ -25,6 +25,7 @@ from fusion_rt.bench.prerender import played_tree, prerender, write_rig
 from fusion_rt.bench.rig_run import running
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.engine.engine import EngineOptions
+from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.latency.critical_path import last_arrived, quantities
 from fusion_rt.latency.summary import read_run
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
@@ -108,7 +109,8 @@ class Arrangements:
         folder = self.folder / f"ours{number}"
         folder.mkdir()
         with running(write_rig(self.tree, folder / "rig.yaml"), folder) as rig_run:
-            rig_run.wait(START_S + WARM_UP_S + self.arguments.seconds)
+            rig_run.wait_for_answer(FUSION_TOPIC)
+            rig_run.wait(WARM_UP_S + self.arguments.seconds)
         answers = [a for a in read_run(folder / "rows", WARM_UP_S).measured if not a.missing]
         times = [quantities(answer) for answer in answers]
         return {

@@ -66,7 +66,14 @@ def refine(
     picture: PicturePath = None,
     valid_days: ValidDays = None,
 ) -> None:
-    """Refine the pose in a calibration file on ordinary scenes: no board, a standing vehicle."""
+    """Refine the pose in a calibration file on ordinary scenes: no board, a standing vehicle.
+
+    Needs good intrinsics, and near and far poles, kerbs and markings; three scenes are better than
+    one. Look at the picture: posts must be filled, not flanked. Example:
+
+    fusion-rt calibrate camera-lidar refine car.calibration.yaml --image 1.png --sweep 1.pcd
+    --output car.calibration.yaml --picture overlay.png
+    """
     if len(image) != len(sweep):
         problem = f"expected a sweep per image, got {len(sweep)} for {len(image)}"
         raise CalibrationError("camera-LiDAR", problem)

@@ -32,7 +32,12 @@ def main(
     lidar: Annotated[str, typer.Option(help="Frame of the LiDAR.")] = "lidar_top",
     as_json: Annotated[bool, typer.Option("--json", help="Print for scripts.")] = False,
 ) -> None:
-    """Say what is wrong or doubtful about a rig's calibration. Exit code 1: not to be used."""
+    """Say what is wrong or doubtful about a rig's calibration. Exit code 1: not to be used.
+
+    With --image and --sweep of one moment it draws the sweep on the image. Example:
+
+    fusion-rt calibrate check-rig car.yaml --image 1.png --sweep 1.pcd --picture overlay.png
+    """
     found, checked = _findings(rig)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())

@@ -39,7 +39,12 @@ def main(
     ] = None,
     valid_days: Annotated[int | None, typer.Option(help="When it expires.")] = None,
 ) -> None:
-    """Check an array by sounds from one place each; with their bearings, find how it is turned."""
+    """Check an array by sounds from one place each; with their bearings, find how it is turned.
+
+    Clap or sound a horn from 5 m away or more. Example:
+
+    fusion-rt calibrate microphones car.calibration.yaml front.wav left.wav --bearing 0 --bearing 90
+    """
     known = load_calibration(calibration)
     if frame not in known.microphones_m:
         got = ", ".join(known.microphones_m) or "none"

@@ -41,7 +41,12 @@ def main(
     ] = None,
     valid_days: Annotated[int | None, typer.Option(help="When it expires.")] = None,
 ) -> None:
-    """Compare two recordings of one motion, such as turn rates; say offset, drift and certainty."""
+    """Compare two recordings of one motion, such as turn rates; say offset, drift and certainty.
+
+    Drive some curves first: standing still, or motion that repeats itself, tells nothing. Example:
+
+    fusion-rt calibrate time-offsets imu.csv camera.csv --limit-ms 50
+    """
     first, second = read_signal(reference), read_signal(late)
     first = first.rate() if reference_rate else first
     second = second.rate() if late_rate else second

@@ -23,6 +23,7 @@ from fusion_rt.clock import NS_PER_S, Clock
 from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort
 from fusion_rt.fault_injector import Injector
 from fusion_rt.faults import parse_schedule
+from fusion_rt.latency.rows import NoteRow
 from fusion_rt.messages import Message
 from fusion_rt.session import Session
 from fusion_rt.transport.publisher import Publisher
@@ -58,6 +59,16 @@ def faulty(
             pump.stop()
 
 
+def notes_of(session: Session) -> Iterator[NoteRow]:
+    """The session's faults, for the reader of the report."""
+    for fault in parse_schedule(session.faults).faults:
+        end_ns = 0 if fault.end_ns is None else session.start_ns + fault.end_ns
+        start_ns = session.start_ns + fault.start_ns
+        yield NoteRow(
+            at_ns=start_ns, end_ns=end_ns, subject=fault.who, kind="fault", text=fault.kind
+        )
+
+
 @contextlib.contextmanager
 def _allocated(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[npt.NDArray[Any]]:
     yield np.empty(shape, dtype)
@@ -81,6 +92,7 @@ class _Pump(Generic[M]):
 
     def messages(self) -> Iterator[M | None]:
         """What is due, and None at each read deadline; until the driver ends."""
+        yielded_ns = self._clock.now_ns()
         while True:
             now_ns = self._clock.now_ns()
             if self._injector.is_killed(now_ns):
@@ -95,8 +107,10 @@ class _Pump(Generic[M]):
                     wait_ns = min(due_ns - now_ns, READ_DEADLINE_NS)
                     self._changed.wait(wait_ns / NS_PER_S)
                     message = None
-            if message is not None or self._clock.now_ns() - now_ns >= READ_DEADLINE_NS:
+            # Counted from the last one: what is held back wakes us without being yielded.
+            if message is not None or self._clock.now_ns() - yielded_ns >= READ_DEADLINE_NS:
                 yield message
+                yielded_ns = self._clock.now_ns()
         if self._failure is not None:
             raise self._failure
 

@@ -37,12 +37,12 @@ def report_page(run: Run) -> str:
         _section("Stages", _NOTE_STAGES, _stage_table(summary)),
         _section(
             "One usual answer",
-            "<p>The one whose end-to-end time is the median. Dots are stamps.</p>",
+            "<p>Its age, from reference time to sending, is the median. Dots are stamps.</p>",
             pictures.timeline(_median(answers)),
         ),
         _section(
             f"The {min(WORST, len(answers))} worst",
-            "<p>From the stamp of the member that was ready last.</p>",
+            "<p>By age; from the stamp of the member that was ready last, and whom to blame.</p>",
             pictures.waterfall(_worst(answers), usual_ns),
         ),
         _section("Over time", pictures.run_over_time(answers, run.notes), _alarms(run)),
@@ -144,16 +144,16 @@ def _frames(frames: Sequence[FrameRow]) -> tuple[str, str]:
     return pictures.outcomes(frames), html_table(head, rows)
 
 
-def _end_to_end(answer: AnswerRow) -> int:
-    return quantities(answer).get("end_to_end", 0)
+def _age(answer: AnswerRow) -> int:
+    return quantities(answer)["answer_age"]
 
 
 def _median(answers: Sequence[AnswerRow]) -> AnswerRow:
-    return sorted(answers, key=_end_to_end)[len(answers) // 2]
+    return sorted(answers, key=_age)[len(answers) // 2]
 
 
 def _worst(answers: Sequence[AnswerRow]) -> list[AnswerRow]:
-    return sorted(answers, key=_end_to_end, reverse=True)[:WORST]
+    return sorted(answers, key=_age, reverse=True)[:WORST]
 
 
 def _ms(value: float | None) -> str:

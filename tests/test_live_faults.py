@@ -3,13 +3,14 @@
 import contextlib
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
 
-from fusion_rt.clock import NS_PER_MS, RigClock
+from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.drivers.port import DriverPort
-from fusion_rt.live_faults import faulty
+from fusion_rt.live_faults import faulty, notes_of
 from fusion_rt.messages import GpsFix
 from fusion_rt.session import Session
 
@@ -90,3 +91,17 @@ def test_a_kill_is_a_real_one(monkeypatch):
     ):
         list(messages)
     assert killed == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_a_driver_whose_messages_are_all_dropped_still_shows_that_it_lives():
+    with faulty(partial(driver, count=150), port(), session("gps drop")) as messages:
+        yielded = list(messages)
+    assert yielded
+    assert all(message is None for message in yielded)
+
+
+def test_faults_are_noted_with_their_times_for_the_report():
+    given = session("gps drop 1s..2s; gps freeze 3s..")
+    drop, freeze = notes_of(given)
+    assert (drop.at_ns - given.start_ns, drop.end_ns - drop.at_ns) == (NS_PER_S, NS_PER_S)
+    assert (freeze.subject, freeze.text, freeze.end_ns) == ("gps", "freeze", 0)

@@ -265,8 +265,8 @@ def test_an_unknown_driver_is_told_with_the_likeliest_one() -> None:
         (
             HEAD + LIDAR + "sensor: {}",
             'r.yaml:5: sensor: unknown field; did you mean "sensors"? '
-            "known: calibration, foxglove, fusion, latency, record, remote, rig, sensors, supervisor, "
-            "watch_mountings",
+            "known: calibration, foxglove, fusion, latency, record, remote, rig, sensors, "
+            "supervisor, watch_mountings",
         ),
         (
             HEAD + LIDAR + "supervisor: {startup_s: 5}",

@@ -11,7 +11,7 @@ from fusion_rt.rig import load_rig
 DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLE = re.compile(r"```yaml\n# (\S+)\n(.*?)```", re.DOTALL)
 CAR = dict(EXAMPLE.findall((DOCS / "rig_file.md").read_text()))
-PAGES = ("connect_a_gps.md", "connect_microphones.md")
+PAGES = ("connect_a_camera.md", "connect_a_gps.md", "connect_microphones.md")
 RIGS = [
     (page, name, text)
     for page in PAGES

@@ -79,11 +79,11 @@ def strips(placed: Sequence[PlacedCase], rows: Sequence[FaultRow], seen: Seen) -
 
 
 def _strip(svg: Svg, y: float, answers: list[AnswerSeen], begin_ns: int, scale: float) -> None:
-    for mode, group in groupby(answers, key=lambda answer: answer.message.mode):
-        of_mode = list(group)
-        left = _LEFT + (of_mode[0].sent_ns - begin_ns) * scale
-        width = max((of_mode[-1].sent_ns - of_mode[0].sent_ns) * scale, 1)
-        svg.box((left, y + 4), width, 10, MODE_COLORS[mode], 0.55)
+    changes = [next(group) for _, group in groupby(answers, key=lambda a: a.message.mode)]
+    ends = [one.sent_ns for one in [*changes[1:], *answers[-1:]]]
+    for one, end_ns in zip(changes, ends, strict=True):
+        left, width = _LEFT + (one.sent_ns - begin_ns) * scale, (end_ns - one.sent_ns) * scale
+        svg.box((left, y + 4), max(width, 1), 10, MODE_COLORS[one.message.mode], 0.55)
     for answer in answers:
         x = _LEFT + (answer.sent_ns - begin_ns) * scale
         svg.line((x, y + 4), (x, y + 14), MODE_COLORS[answer.message.mode])

@@ -8,11 +8,13 @@ import yaml
 
 from fusion_rt.bench.fault_cases import PlacedCase, short_forms
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, states_of
+from fusion_rt.bench.latency_run import expect_fusion
 from fusion_rt.bench.prerender import played_tree, prerender, write_rig
 from fusion_rt.bench.rig_run import RigRun, log_end, running
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import BenchError
 from fusion_rt.faults import FaultFile
+from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.latency.row_file import read_rows
 from fusion_rt.latency.rows import FrameRow
 from fusion_rt.messages import Detections, Health
@@ -25,20 +27,20 @@ _PATIENCE_NS = 200 * NS_PER_MS
 
 def watch_faults(
     rig: Rig,
-    answers_topic: str,
     placed: Sequence[PlacedCase],
     folder: Path,
     loop_s: float,
     say: Callable[[str], None],
 ) -> Seen:
     """Run the rig through the cases; simulated sensors are played from memory, in a loop."""
+    expect_fusion(rig)
     files = prerender(rig, folder, loop_s, lambda topic: say(f"rendering {topic}"))
     path = write_rig(played_tree(rig, files), folder / "rig.yaml")
     schedule = folder / "faults.yaml"
     faults = FaultFile(faults=list(short_forms(placed)))
     schedule.write_text(yaml.safe_dump(msgspec.to_builtins(faults)))
     with running(path, folder, ["--faults", str(schedule)]) as rig_run:
-        answers, states = _listen(rig_run, answers_topic, placed, say)
+        answers, states = _listen(rig_run, placed, say)
     if not answers:
         raise BenchError("the rig gave no answers", log_end(folder))
     return Seen(
@@ -52,7 +54,6 @@ def watch_faults(
 
 def _listen(
     rig_run: RigRun,
-    answers_topic: str,
     placed: Sequence[PlacedCase],
     say: Callable[[str], None],
 ) -> tuple[list[AnswerSeen], list[StateSeen]]:
@@ -62,7 +63,7 @@ def _listen(
     states: list[StateSeen] = []
     before: dict[str, StateSeen] = {}
     waiting = list(placed)
-    with Subscriber([answers_topic, HEALTH_TOPIC], session, clock, queue_depth=1024) as subscriber:
+    with Subscriber([FUSION_TOPIC, HEALTH_TOPIC], session, clock, queue_depth=1024) as subscriber:
         while (now_ns := clock.now_ns()) < end_ns:
             if waiting and now_ns >= session.start_ns + waiting[0].start_ns:
                 case = waiting.pop(0).case

@@ -7,14 +7,13 @@ from fusion_rt.bench.prerender import played_tree, prerender, write_rig
 from fusion_rt.bench.rig_run import log_end, running
 from fusion_rt.bench.sustained import Trial, find_sustained
 from fusion_rt.errors import BenchError, RecordingError
+from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.latency.summary import Run, Summary, read_run, summarise
 from fusion_rt.rig import Rig
 
 LOOP_S = 4.0
 """Rendered and played again and again: a 720p camera takes 80 MB of memory for each second."""
 TRIAL_S = 8.0
-START_S = 5.0
-"""Added to the warm-up: processes start, engines load."""
 
 
 class Bench:
@@ -23,6 +22,7 @@ class Bench:
     def __init__(
         self, rig: Rig, folder: Path, warm_up_s: float, say: Callable[[str], None]
     ) -> None:
+        expect_fusion(rig)
         self._rig = rig
         self._folder = folder
         self._warm_up_s = warm_up_s
@@ -39,7 +39,8 @@ class Bench:
         folder.mkdir()
         tree = played_tree(self._rig, self._files, speed)
         with running(write_rig(tree, folder / "rig.yaml"), folder) as rig_run:
-            rig_run.wait(START_S + self._warm_up_s + seconds)
+            rig_run.wait_for_answer(FUSION_TOPIC)
+            rig_run.wait(self._warm_up_s + seconds)
         try:
             return read_run(folder / "rows", self._warm_up_s)
         except RecordingError as error:
@@ -56,6 +57,12 @@ class Bench:
             return one
 
         return find_sustained(trial)
+
+
+def expect_fusion(rig: Rig) -> None:
+    """Refuse a rig that answers nothing, before anything is rendered."""
+    if rig.fusion is None:
+        raise BenchError(f"expected a rig that fuses, {rig.name} has no section `fusion`")
 
 
 def trial_of(summary: Summary, speed: float, reference_hz: float, drop_limit: float) -> Trial:

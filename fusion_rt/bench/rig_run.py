@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.errors import BenchError, SessionError
 from fusion_rt.session import Session, attach_session
+from fusion_rt.transport.subscriber import Subscriber
 
 _START_NS = 60 * NS_PER_S
 _LOOK_NS = 20 * NS_PER_MS
+_LISTEN_NS = 200 * NS_PER_MS
 _STOP_S = 20.0
 _LOG_LINES = 20
 _LOG_FILE = "log"
@@ -39,6 +42,15 @@ class RigRun:
                 return
             raise self._ended()
 
+    def wait_for_answer(self, topic: str) -> None:
+        """Until the first message of `topic`: nodes have started, engines are loaded."""
+        due_ns = self.clock.now_ns() + _START_NS
+        with Subscriber([topic], self.session, self.clock) as subscriber:
+            while subscriber.receive_header(_LISTEN_NS) is None:
+                self.check()
+                if self.clock.now_ns() > due_ns:
+                    raise BenchError(f"the rig gave no answers on {topic}", log_end(self._folder))
+
     def check(self) -> None:
         """Raises BenchError when it has ended."""
         if self._process.poll() is not None:
@@ -52,29 +64,13 @@ class RigRun:
 def running(rig: Path, folder: Path, words: Sequence[str] = ()) -> Iterator[RigRun]:
     """The rig, from start to an orderly end; its rows are in `folder`/rows afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [
-        "run",
-        str(rig),
-        "--run-dir",
-        str(folder / "run"),
-        "--rows",
-        str(folder / "rows"),
-        "--parent",
-        str(os.getpid()),
-        *words,
-    ]
-    with (folder / _LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fusion_rt", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield RigRun(_attach(folder, process), process, folder)
-    finally:
-        _stop(process)
+    with tempfile.TemporaryDirectory(prefix="rig-") as short:  # a socket's path has little room
+        run_dir = Path(short, "run")
+        process = _started(rig, run_dir, folder, words)
+        try:
+            yield RigRun(_attach(run_dir, folder, process), process, folder)
+        finally:
+            _stop(process)
 
 
 def log_end(folder: Path) -> str:
@@ -83,12 +79,36 @@ def log_end(folder: Path) -> str:
     return "\n".join(lines[-_LOG_LINES:])
 
 
-def _attach(folder: Path, process: "subprocess.Popen[bytes]") -> Session:
+def _started(
+    rig: Path, run_dir: Path, folder: Path, words: Sequence[str]
+) -> "subprocess.Popen[bytes]":
+    arguments = [
+        "run",
+        str(rig),
+        "--run-dir",
+        str(run_dir),
+        "--rows",
+        str(folder / "rows"),
+        "--parent",
+        str(os.getpid()),
+        *words,
+    ]
+    with (folder / _LOG_FILE).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fusion_rt", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _attach(run_dir: Path, folder: Path, process: "subprocess.Popen[bytes]") -> Session:
     clock = RigClock.starting_now()
     due_ns = clock.now_ns() + _START_NS
     while clock.now_ns() < due_ns and process.poll() is None:
         with contextlib.suppress(SessionError):
-            return attach_session(folder / "run")
+            return attach_session(run_dir)
         clock.sleep_until_ns(clock.now_ns() + _LOOK_NS)
     raise BenchError("the rig did not start", log_end(folder))
 

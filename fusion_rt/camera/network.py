@@ -71,14 +71,15 @@ class NetworkCamera:
         self._waits_for_key = False
         self._told = ""
 
-    def arrivals(self) -> Iterator[Connected | Arrived | None]:
-        """In order; None at each read deadline without."""
-        while True:
+    def arrivals(self, thread: threading.Thread) -> Iterator[Connected | Arrived | None]:
+        """In order, None at each read deadline without, for as long as the thread lives."""
+        while thread.is_alive():
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting, READ_DEADLINE_NS / NS_PER_S)
                 one = self._waiting.popleft() if self._waiting else None
                 is_late = len(self._waiting) > _LATE
             yield one._replace(is_late=is_late) if isinstance(one, Arrived) else one
+        raise RuntimeError("the receiving thread ended; its traceback stands above")
 
     def stop(self) -> None:
         """A read that hangs ends by itself in seconds; nobody waits for it."""
@@ -145,7 +146,7 @@ def connected(camera: NetworkCamera) -> Iterator[Iterator[Connected | Arrived | 
     thread = threading.Thread(target=camera.run, name="network camera", daemon=True)
     thread.start()
     try:
-        yield camera.arrivals()
+        yield camera.arrivals(thread)
     finally:
         camera.stop()
         thread.join(READ_DEADLINE_NS / NS_PER_S)

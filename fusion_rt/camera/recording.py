@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fusion_rt.camera.video_file import VideoFile
 
 ENDED = "recording_ended"
-"""Counter of times that the end of the file was reached."""
+"""Counter of times that the end of the file, or of the folder, was reached."""
 
 
 class CameraRecording(CameraOptions, frozen=True, kw_only=True):
@@ -114,9 +114,13 @@ def _played(
 
     timeline.begin(file.step_ns)
     start_ns = port.clock.now_ns()
-    for time_ns, size, pixels in file.pictures():
-        stamp_ns = timeline.stamp_ns(None if time_ns is None else start_ns + time_ns)
-        for frame in maker.from_pixels(pixels, options.encoding, size, Instant(stamp_ns)):
+    for taken in file.pictures():
+        if taken is None:
+            yield None
+            continue
+        recorded_ns = None if taken.time_ns is None else start_ns + taken.time_ns
+        instant = Instant(timeline.stamp_ns(recorded_ns))
+        for frame in maker.from_pixels(taken.pixels, options.encoding, taken.size, instant):
             if options.pace == "recorded":
-                yield from wait_until(stamp_ns, port.clock)
+                yield from wait_until(instant.stamp_ns, port.clock)
             yield frame

@@ -38,6 +38,7 @@ DECODER_OPTIONS = {
 _FORMATS = {"bgr8": "bgr24", "rgb8": "rgb24", "mono8": "gray", "nv12": "nv12"}
 _LONGEST_WITHOUT_KEY_NS = 2 * NS_PER_S  # some encoders refresh bit by bit and send no key pictures
 _ABSURD_S = 1e9
+_BT601 = (2, 5, 6)  # of FFmpeg's AVColorSpace: not said, BT.470 BG, SMPTE 170M
 
 
 class VideoDecoder:
@@ -87,15 +88,12 @@ class VideoDecoder:
         form = _FORMATS[self._encoding]
         if self._encoding == "nv12" and (frame.width % 2 or frame.height % 2):
             raise ValueError("nv12 has no odd sizes")
-        if self._encoding == "nv12":  # as the consumers of messages read it, whatever the camera's
-            made = self._reformatter.reformat(
-                frame,
-                format=form,
-                dst_colorspace=Colorspace.ITU601,
-                dst_color_range=ColorRange.MPEG,
-            )
+        # Consumers of messages read nv12 as BT.601 of limited range, whatever the camera's is.
+        colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
+        is_other = self._encoding == "nv12" and not _is_601_limited(frame)
+        made = self._reformatter.reformat(frame, format=form, **(colours if is_other else {}))
+        if self._encoding == "nv12":
             return np.concatenate([_rows(made, 0, 1), _rows(made, 1, 2)])
-        made = self._reformatter.reformat(frame, format=form)
         if self._encoding == "mono8":
             return _rows(made, 0, 1)
         return _rows(made, 0, 3).reshape(made.height, made.width, 3)
@@ -109,6 +107,12 @@ class VideoDecoder:
             return True
         self._counters[UNREFERENCED] += 1
         return False
+
+
+def _is_601_limited(frame: "VideoFrame") -> bool:
+    """Also where the stream does not say: what FFmpeg takes it for then."""
+    is_limited = frame.color_range in (ColorRange.UNSPECIFIED, ColorRange.MPEG)
+    return is_limited and frame.colorspace in _BT601 and not frame.format.name.startswith("yuvj")
 
 
 def own_decoder(stream: "VideoStream") -> "VideoCodecContext":

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fusion_rt.camera.frames import DAMAGED, Pixels
 from fusion_rt.camera.video import DECODER_OPTIONS, VideoDecoder, VideoEncoding, time_ns
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     Packet = AnyPacket[Any]
 
 _USUAL_RATE_HZ, _LEAST_RATE_HZ = 30, 0.1
+
+
+class Taken(NamedTuple):
+    """One picture."""
+
+    time_ns: int | None
+    """As the file counts; None where it does not say."""
+    size: tuple[int, int]
+    pixels: Pixels
+    """As messages have them."""
 
 
 class VideoFile:
@@ -44,12 +54,13 @@ class VideoFile:
         self.step_ns = round(NS_PER_S / max(rate_hz, _LEAST_RATE_HZ))
         """The usual time from one picture to the next."""
 
-    def pictures(self) -> Iterator[tuple[int | None, tuple[int, int], Pixels]]:
-        """Time in the file, size, and pixels as messages have them; the time may be missing."""
+    def pictures(self) -> Iterator[Taken | None]:
+        """All that are whole; None after every packet."""
         for packet in self._packets():
             for frame in self._decoder.pictures(packet):
                 if (pixels := self._decoder.pixels(frame)) is not None:
-                    yield time_ns(frame), (frame.width, frame.height), pixels
+                    yield Taken(time_ns(frame), (frame.width, frame.height), pixels)
+            yield None
 
     def close(self) -> None:
         self._container.close()

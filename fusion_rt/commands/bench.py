@@ -25,9 +25,9 @@ from fusion_rt.machine import machine_text
 from fusion_rt.report import report_page
 from fusion_rt.rig import Rig, find_rig, load_rig
 
-ANSWERS_TOPIC = "detections/fused"
 FIRST_FAULT_S = 15.0
 """After the start of the run: until then processes start, and the healthy rig is measured."""
+_PLAIN_WIDTH = 180  # where there is no terminal to fit
 EXIT_WORSE = 1
 """A budget was broken, or the run is worse than the one it was compared with."""
 
@@ -132,7 +132,7 @@ def faults_command(
     console.log(f"{len(cases)} faults in {placed[-1].until_ns / 60e9:.1f} minutes")
     with tempfile.TemporaryDirectory(prefix="fusion_rt-") as folder:
         where = Path(folder)
-        seen = watch_faults(loaded, ANSWERS_TOPIC, placed, where, slot.loop_s, console.log)
+        seen = watch_faults(loaded, placed, where, slot.loop_s, console.log)
     rows = rows_of(placed, seen, scorer_of(loaded, seen.start_ns, slot.loop_s))
     result = FaultsResult(
         rig=loaded.name,
@@ -147,7 +147,7 @@ def faults_command(
     table = Table(*HEAD)
     for row in rows:
         table.add_row(*row_cells(row))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 
 def _reference_hz(rig: Rig, run: Run) -> float:

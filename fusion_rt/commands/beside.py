@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
@@ -21,9 +21,11 @@ Supervisor = subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
-def supervised(rig: str, run_dir: Path, log: Path) -> Iterator[Supervisor]:
+def supervised(
+    rig: str, run_dir: Path, log: Path, options: Sequence[str] = ()
+) -> Iterator[Supervisor]:
     """`fusion-rt run` beside us: its log in a file, so that it does not tear the view."""
-    arguments = ["run", rig, "--run-dir", str(run_dir), "--parent", str(os.getpid())]
+    arguments = ["run", rig, "--run-dir", str(run_dir), "--parent", str(os.getpid()), *options]
     with log.open("wb") as log_file:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "fusion_rt", *arguments],

@@ -1,6 +1,7 @@
 """`fusion-rt fleet`: many logs at once, on this machine or on a Ray cluster."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def fleet_command(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model's folder, or `recorded`: as the rig detected. Twice compares."),
+        typer.Option(help="A model, `recorded` as it was, or `decisions`. Twice compares."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Two models side by side (.html).")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="Replays at once.")] = 1,
@@ -51,6 +52,7 @@ def fleet_command(
     if html is not None and len(models) != 2:
         raise FleetError("--html", f"expected --model twice to compare, got {len(models)}")
     check_target(table)
+    runs = None if html is None else table.absolute().with_suffix(".runs")
     clock = RigClock.starting_now()
     where = Where(
         jobs=jobs,
@@ -60,7 +62,7 @@ def fleet_command(
     )
     slice_ns = None if slice_s is None else round(slice_s * NS_PER_S)
     tasks, outcomes = planned(logs_of(logs), models, slice_ns)
-    for outcome in _tracked(outcomes_of(tasks, open_job, where, clock), len(tasks)):
+    for outcome in _tracked(outcomes_of(tasks, partial(open_job, runs), where, clock), len(tasks)):
         outcomes.append(outcome)
         write_table(outcomes, table)  # whatever happens next, this much is kept
     write_table(outcomes, table)

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fusion_rt.clock import NS_PER_S, RigClock
+from fusion_rt.commands.fleet import fleet_command
 from fusion_rt.errors import FaultError, LogError
 from fusion_rt.faults import FaultSchedule, load_fault_file, parse_schedule
+from fusion_rt.fleet.jobs import DECISIONS
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
 from fusion_rt.replay.open import opened_fusion
@@ -64,6 +66,15 @@ def replay_command(
     decisions_only: Annotated[
         bool, typer.Option("--decisions-only", help="Run no network: sets and modes, no boxes.")
     ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Many logs, so many at once; see `fleet` for more.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Many logs on Ray: its address, or `local`.")
+    ] = None,
+    table: Annotated[Path, typer.Option(help="Where the results of many logs go.")] = Path(
+        "replays.json"
+    ),
     from_s: Annotated[float, typer.Option("--from", min=0, help="Second of the log.")] = 0,
     to_s: Annotated[float | None, typer.Option("--to", min=0, help="Second of the log.")] = None,
 ) -> None:
@@ -72,6 +83,9 @@ def replay_command(
     Exit code 0, also where some of the log could not be read: that is said.
     """
     _check_modes(paced, asap=asap, step=step, lockstep=lockstep)
+    if jobs is not None or cluster is not None:
+        fleet_command([str(log)], table, [DECISIONS], jobs=jobs or 1, cluster=cluster)
+        return
     schedule, texts = _schedule(fault or [], faults)
     with LogReader(log) as reader:
         recorded_on = load_rig(find_rig(rig)) if rig else rig_of(reader, model)

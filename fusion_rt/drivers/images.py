@@ -7,6 +7,7 @@ from typing import Literal
 
 from fusion_rt.camera.frames import DAMAGED, FrameMaker, Instant
 from fusion_rt.camera.picture_list import CODECS, JPEGS, Picture, pictures
+from fusion_rt.camera.recording import ENDED
 from fusion_rt.camera.timeline import Pace, Timeline
 from fusion_rt.camera.video import VideoDecoder, decoder_named
 from fusion_rt.clock import NS_PER_S
@@ -27,8 +28,6 @@ from fusion_rt.topics import topic_kind
 with from_extra("sensors"):
     import av
 
-ENDED = "recording_ended"
-"""Counter of times that the last picture was reached."""
 MISSING = "missing_pictures"
 """Counter of pictures that the list of times names and the folder does not hold."""
 _LARGEST_BYTES = 256 << 20
@@ -127,6 +126,7 @@ class _Player:
         for picture in found:
             if picture not in before:
                 yield from self._frame(picture)
+            yield None
         self._played = set(found)
         self._port.counters[ENDED] += 1
 

@@ -15,6 +15,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.device_clock import DeviceClock
 from fusion_rt.drivers.port import Driver, DriverPort, Messages
 from fusion_rt.messages import CameraFrame
+from fusion_rt.pacing import at_deadlines
 
 _NEVER_NS = 1 << 61
 """When a stream's time starts again at zero: 73 years; FFmpeg unfolds RTP's 32 bits."""
@@ -49,24 +50,26 @@ def _opened(options: RtspOptions, port: DriverPort) -> Iterator[Iterator[CameraF
         "max_delay": "200000",  # us that udp waits for packets that were overtaken
     }
     camera = NetworkCamera(options.url, link, port.clock, port.counters)
-    with connected(camera) as arrivals, closing(frames(arrivals, options, port)) as messages:
+    with (
+        connected(camera) as arrivals,
+        closing(at_deadlines(frames(arrivals, options, port), port.clock)) as messages,
+    ):
         yield messages
 
 
 def frames(
     arrivals: Iterator[Connected | Arrived | None], options: RtspOptions, port: DriverPort
 ) -> Generator[CameraFrame | None, None, None]:
-    """One message per whole picture; None at every read deadline without."""
+    """One message per whole picture; None at every turn without."""
     maker = FrameMaker(options, port)
     stream: _Stream | None = None
     for one in arrivals:
         if isinstance(one, Connected):
             maker.forget_size()
             stream = _Stream(one, options, port)
-        elif one is None or stream is None:
-            yield None
-        else:
+        elif one is not None and stream is not None:
             yield from stream.frames(one, maker)
+        yield None
 
 
 class _Stream:
@@ -78,7 +81,7 @@ class _Stream:
         self._options = options
         self._counters = port.counters
 
-    def frames(self, arrived: Arrived, maker: FrameMaker) -> Iterator[CameraFrame | None]:
+    def frames(self, arrived: Arrived, maker: FrameMaker) -> Iterator[CameraFrame]:
         packet, recv_ns = arrived.packet, arrived.recv_ns
         if packet.pts is not None and packet.time_base:
             sent_ns = round(packet.pts * packet.time_base * NS_PER_S)
@@ -86,7 +89,6 @@ class _Stream:
         for picture in self._decoder.pictures(packet):
             if arrived.is_late:
                 self._counters[SUPERSEDED] += 1
-                yield None
                 continue
             if (pixels := self._decoder.pixels(picture)) is None:
                 continue

@@ -110,14 +110,18 @@ def frames(
     options: V4l2Options, port: DriverPort, kernel: Kernel
 ) -> Generator[CameraFrame | None, None, None]:
     """One message per whole picture; None at every turn without."""
-    maker = FrameMaker(options, port)
+    maker, opened = FrameMaker(options, port), None
     for taken in reconnecting(lambda: _opened(options, port, kernel), port):
         if taken is None:
             yield None
             continue
         shot, stream, exposure_ns = taken
+        if stream is not opened:
+            maker.forget_size()
+            opened = stream
         instant = _instant(shot, exposure_ns, options, port)
         yield from _frame(shot, stream, instant, options, maker, port)
+        yield None
 
 
 _Taken = tuple[Shot, Stream, int]

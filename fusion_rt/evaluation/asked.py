@@ -14,10 +14,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.evaluation.matching import Bools, Outcome
 from fusion_rt.evaluation.siren import Hearing
 from fusion_rt.evaluation.subsets import Subset
-from fusion_rt.geometry import RigidTransform
-from fusion_rt.messages import GpsFix
-from fusion_rt.model.ego import EGO_COLUMNS, ego_vector
-from fusion_rt.model.lift import shot_from_anchor
+from fusion_rt.fusion.ego_motion import EgoMotion, Twist
 from fusion_rt.model.moments import Label, Moment, transform_from_mount
 from fusion_rt.model_file import BoxRange
 from fusion_rt.perception import Answer, Features, Mounts, Perception
@@ -29,8 +26,6 @@ LEAST_SCORE = 0.01
 FAR_M = 30.0
 FOG_M = 400.0
 _OCCLUDED = 0.5
-_SPEED, _YAW_RATE = EGO_COLUMNS.index("speed"), EGO_COLUMNS.index("yaw_rate")
-_SPEED_MPS, _YAW_RADPS = 10.0, 0.5  # units of those columns
 _EVERYWHERE = BoxRange(x_min_m=0, y_min_m=-25.6, x_max_m=51.2, y_max_m=25.6)
 
 
@@ -70,14 +65,14 @@ class Asker:
         kinds = self._perception.model.file.kinds
         self._perception.mount(mounts_of(moment))
         image = moment.image if "camera" in kinds else None
-        linear, angular = twist(moment.fixes, moment.anchor_ns)
+        twist = motion_of(moment).twist(moment.anchor_ns) or Twist()
         has_lidar, run = "lidar" in kinds, self._perception
         return Encoded(
             camera=None
             if image is None
             else run.encode_camera(image, "bgr8", image.shape[1], image.shape[0]),
             audio=run.encode_audio(moment.samples) if "audio" in kinds else None,
-            lidar_moving=run.encode_lidar(moment.sweep, linear, angular)
+            lidar_moving=run.encode_lidar(moment.sweep, twist.linear_mps, twist.angular_radps)
             if has_lidar and "gps" in kinds
             else None,
             lidar_still=run.encode_lidar(moment.sweep) if has_lidar else None,
@@ -87,12 +82,12 @@ class Asker:
         """What the model says if only these sensors are there."""
         anchor_ns = anchor_of(moment, subset)
         fixes = [fix for fix in moment.fixes if fix.stamp_ns <= anchor_ns]
-        has_gps = "gps" in subset
+        motion = motion_of(moment) if "gps" in subset else None
         features = {
             kind: tensors
             for kind, tensors in (
                 ("camera", encoded.camera),
-                ("lidar", encoded.lidar_moving if has_gps else encoded.lidar_still),
+                ("lidar", encoded.lidar_moving if motion else encoded.lidar_still),
                 ("audio", encoded.audio),
             )
             if kind in subset and tensors is not None
@@ -105,9 +100,11 @@ class Asker:
         }
         return self._perception.fuse(
             features,
-            ego=ego_vector(fixes, anchor_ns) if has_gps else None,
+            ego=motion.vector(anchor_ns) if motion else None,
             ages_s={kind: (anchor_ns - stamps_ns[kind]) / NS_PER_S for kind in subset},
-            shot_from_anchor=_shot(moment, fixes, anchor_ns) if has_gps else None,
+            shot_from_anchor=motion.later_from_earlier(anchor_ns, moment.camera_ns)
+            if motion
+            else None,
         )
 
     def case(self, moment: Moment, subset: Subset, answer: Answer) -> Case:
@@ -183,20 +180,12 @@ def weather_of(moment: Moment) -> frozenset[str]:
     return frozenset(name for name, is_so in holds.items() if is_so)
 
 
-def twist(
-    fixes: Sequence[GpsFix], at_ns: int
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Linear and angular velocity of `base`, as the fixes tell; zeros without any."""
-    ego = ego_vector(fixes, at_ns)[0]
-    speed_mps, yaw_radps = float(ego[_SPEED]) * _SPEED_MPS, float(ego[_YAW_RATE]) * _YAW_RADPS
-    return (speed_mps, 0.0, 0.0), (0.0, 0.0, yaw_radps)
-
-
-def _shot(moment: Moment, fixes: Sequence[GpsFix], anchor_ns: int) -> RigidTransform | None:
-    if moment.camera_ns == anchor_ns:
-        return None
-    (speed_mps, *_), (*_, yaw_radps) = twist(fixes, anchor_ns)
-    return shot_from_anchor(speed_mps, yaw_radps, moment.camera_ns, anchor_ns)
+def motion_of(moment: Moment) -> EgoMotion:
+    """What the fixes tell of our motion, as the fusion node takes it."""
+    motion = EgoMotion()
+    for fix in moment.fixes:
+        motion.add(fix)
+    return motion
 
 
 def _claims(values: object) -> Bools:

@@ -14,6 +14,7 @@ from fusion_rt.evaluation.asked import mounts_of
 from fusion_rt.model.moments import Moment
 from fusion_rt.model_file import STREAM_KINDS, ModelFile
 from fusion_rt.perception import Answer
+from fusion_rt.sim.models import CLASSES
 from fusion_rt.sim.preview import corners_of, draw_box
 
 Image = npt.NDArray[np.uint8]
@@ -53,8 +54,7 @@ def answer_picture(moment: Moment, answer: Answer, file: ModelFile, threshold: f
         cv2.polylines(plan, [at], True, colour, 2, cv2.LINE_AA)
         _draw_bar(plan, (int(at[:, 0].max()) + 3, int(at[:, 1].mean())), shares[row])
         _draw_name(plan, at, file.classes[int(answer.labels[row])])
-    lines = cv2.resize(overlay, (view.shape[1], view.shape[0]), interpolation=cv2.INTER_LINEAR)
-    view = np.where(lines.any(axis=2, keepdims=True), np.maximum(lines, view // 2), view)
+    view = _with_lines(view, overlay)
     for row in kept.tolist():
         middle = camera_from_base.apply(answer.boxes[row, :3].astype(np.float64))
         if middle[2] > _NEAREST_M:
@@ -64,6 +64,25 @@ def answer_picture(moment: Moment, answer: Answer, file: ModelFile, threshold: f
     _draw_siren(plan, answer, file.siren_threshold)
     _draw_legend(view, file.kinds)
     return np.hstack([view, plan])
+
+
+def truth_picture(moment: Moment) -> Image:
+    """The same two views with the labels alone: they must sit on what they name."""
+    view, plan = _enlarged(moment.image), _plan(moment)
+    mounts = mounts_of(moment)
+    assert mounts.pinhole is not None
+    assert mounts.base_from_camera is not None
+    overlay = np.zeros_like(moment.image)
+    camera_from_base = mounts.base_from_camera.inverse()
+    for label in moment.labels_at_camera:
+        if label.pixels[0]:
+            box = np.array(label.box, np.float32)
+            draw_box(overlay, box, camera_from_base, mounts.pinhole, KIND_COLOURS["camera"])
+    for label in moment.labels:
+        corners = corners_of(np.array(label.box, np.float32))[[0, 2, 6, 4], :2]
+        cv2.polylines(plan, [_on_plan(corners)], True, KIND_COLOURS["lidar"], 1, cv2.LINE_AA)
+        _draw_name(plan, _on_plan(corners), f"{CLASSES[label.class_id]} {label.points}")
+    return np.hstack([_with_lines(view, overlay), plan])
 
 
 def mixed(shares: Floats) -> Colour:
@@ -76,6 +95,14 @@ def mixed(shares: Floats) -> Colour:
 def jpeg_of(image: Image, quality: int = 85) -> bytes:
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(jpeg.data)
+
+
+def _with_lines(view: Image, overlay: Image) -> Image:
+    """Lines drawn on the small picture, laid over the enlarged one."""
+    size = view.shape[1], view.shape[0]
+    lines = np.asarray(cv2.resize(overlay, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    drawn: Image = np.where(lines.any(axis=2, keepdims=True), np.maximum(lines, view // 2), view)
+    return drawn
 
 
 def _enlarged(image: Image) -> Image:

@@ -6,6 +6,7 @@ whose sensors run free, as training does (`fusion_rt.model.render`).
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from fusion_rt.model.moments import Moment, all_moments, moment_files, read_mome
 from fusion_rt.model.render import RenderedWorld, RenderSize
 from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.sim.samples import SampleFrames
+from fusion_rt.sim.scenario import Scenario, Siren
 
 CLEAN = ""
 """Name of the condition in which nothing is made worse."""
@@ -56,11 +58,28 @@ def scenes(plan: ScenePlan, calibration: Calibration) -> Iterator[Shown]:
         return
     size = RenderSize(per_world=MOMENTS_PER_SCENE, spacing_s=2.5, is_varied=plan.is_varied)
     for seed in range(plan.seed, plan.seed + plan.scenes):
-        world = RenderedWorld(calibration, seed, size, SampleFrames())
+        world = RenderedWorld(calibration, seed, size, SampleFrames(), partial(peopled, seed=seed))
         yield from map(Shown, world.moments())
         for corruption in plan.corruptions:
             for moment in _worse(corruption, calibration, seed, size):
                 yield Shown(moment, corruption.name)
+
+
+def peopled(scenario: Scenario, seed: int) -> Scenario:
+    """Every second world has more of what is rare and fewer parked cars: APs of trucks, cyclists
+    and ambulances would else rest on a handful each."""
+    if seed % 2:
+        return scenario
+    traffic, layout = scenario.traffic, scenario.layout
+    siren = Siren(start_s=0.5, route="roaming", pattern="yelp", distance_m=45.0)
+    traffic = msgspec.structs.replace(
+        traffic,
+        trucks=traffic.trucks + 5,
+        cyclists=traffic.cyclists + 16,
+        sirens=(*traffic.sirens, siren, siren),
+    )
+    layout = msgspec.structs.replace(layout, parked=0.4 * layout.parked)
+    return msgspec.structs.replace(scenario, traffic=traffic, layout=layout)
 
 
 def demo_calibration() -> Calibration:
@@ -71,5 +90,9 @@ def demo_calibration() -> Calibration:
 def _worse(
     corruption: Corruption, calibration: Calibration, seed: int, size: RenderSize
 ) -> list[Moment]:
-    world = RenderedWorld(calibration, seed, size, SampleFrames(), corruption.of_scenario)
+    def change(scenario: Scenario) -> Scenario:
+        usual = peopled(scenario, seed)
+        return corruption.of_scenario(usual) if corruption.of_scenario else usual
+
+    world = RenderedWorld(calibration, seed, size, SampleFrames(), change)
     return corrupted_moments(corruption, world.moments(corruption.camera_late_ns), seed)

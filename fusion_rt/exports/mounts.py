@@ -7,13 +7,12 @@ from pathlib import Path
 import msgspec
 
 from fusion_rt.calibration_file import Calibration, load_calibration
-from fusion_rt.errors import ConfigErrors, TopicError
+from fusion_rt.errors import ConfigErrors, LogError, TopicError
 from fusion_rt.geometry import CameraModel, RigidTransform
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE
+from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, rig_from
 from fusion_rt.sensors import default_frame
 from fusion_rt.topics import topic_kind
-from fusion_rt.yaml_file import read_yaml
 
 
 class Mounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -33,17 +32,15 @@ class Mounts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def mounts_of(log: LogReader) -> Mounts:
     """What the rig and calibration files inside the log say; damaged ones are told, not raised."""
+    names = (RIG_FILE, CALIBRATION_FILE)
+    files = {name: raw for name in names if (raw := log.attachment(name)) is not None}
     problem = ""
     calibration: Calibration | None = None
-    stated: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            if (raw := log.attachment(CALIBRATION_FILE)) is not None:
-                calibration = load_calibration(_file(folder, CALIBRATION_FILE, raw))
-            if (raw := log.attachment(RIG_FILE)) is not None:
-                stated = _stated_frames(_file(folder, RIG_FILE, raw))
-        except ConfigErrors as error:
-            problem = str(error).replace(f"{folder}/", "")
+    stated: Mapping[str, str] = {}
+    try:
+        calibration, stated = _read(files, log.path)
+    except (ConfigErrors, LogError) as error:
+        problem = str(error)
     frames = {topic: stated.get(topic, default_frame(topic)) for topic in _sensors(log)}
     if calibration is None:
         return Mounts(frames=frames, problem=problem)
@@ -52,7 +49,23 @@ def mounts_of(log: LogReader) -> Mounts:
         for topic, frame in frames.items()
         if frame in calibration.cameras
     }
-    return Mounts(frames=frames, base_from=calibration.base_from, cameras=cameras, problem=problem)
+    return Mounts(frames=frames, base_from=calibration.base_from, cameras=cameras)
+
+
+def _read(files: Mapping[str, bytes], log: Path) -> tuple[Calibration | None, Mapping[str, str]]:
+    """The calibration, and the frames of the rig's sensors by topic."""
+    if CALIBRATION_FILE not in files:
+        return None, {}
+    if RIG_FILE in files:
+        rig = rig_from(files, log)
+        return rig.calibration, {topic: sensor.frame for topic, sensor in rig.sensors.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, CALIBRATION_FILE)
+        path.write_bytes(files[CALIBRATION_FILE])
+        try:
+            return load_calibration(path), {}
+        except ConfigErrors as error:
+            raise LogError(str(log), str(error).replace(f"{folder}/", "")) from error
 
 
 def _sensors(log: LogReader) -> list[str]:
@@ -64,20 +77,3 @@ def _sensors(log: LogReader) -> list[str]:
         except TopicError:  # not ours
             continue
     return found
-
-
-def _file(folder: str, name: str, raw: bytes) -> Path:
-    path = Path(folder) / name
-    path.write_bytes(raw)
-    return path
-
-
-def _stated_frames(rig: Path) -> dict[str, str]:
-    sensors = read_yaml(rig).tree.get("sensors")
-    if not isinstance(sensors, dict):
-        return {}
-    return {
-        topic: options["frame"]
-        for topic, options in sensors.items()
-        if isinstance(options, dict) and isinstance(options.get("frame"), str)
-    }

@@ -23,6 +23,10 @@ from fusion_rt.fleet.task import OpenJob, Outcome, Row, Task, Verdict, Workshop
 _STOP_S = 5.0
 _LOOK_S = 0.5
 """How often time limits are looked at."""
+_STARTUP_NS = 60 * NS_PER_S
+"""What a process may take beyond the limit until it is up: imports from a slow disk."""
+_UP = None
+"""First thing that a worker says."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.attempt: _Attempt | None = None
+        self.is_up = False
 
     def give(self, attempt: _Attempt) -> None:
         self.attempt = attempt
@@ -134,14 +139,25 @@ class _Pool:
         """None while there is none; a worker that will never answer is let go."""
         try:
             if worker.pipe.poll():
-                return msgspec.convert(worker.pipe.recv(), _Answer)
+                said = worker.pipe.recv()
+                if said is not _UP:
+                    return msgspec.convert(said, _Answer)
+                self._note_up(worker)
         except (EOFError, OSError):
             return self._let_go(worker, None)
         if worker.attempt is None or self._limit_ns is None:
             return None
-        if self._clock.now_ns() - worker.attempt.since_ns <= self._limit_ns:
+        limit_ns = self._limit_ns if worker.is_up else self._limit_ns + _STARTUP_NS
+        if self._clock.now_ns() - worker.attempt.since_ns <= limit_ns:
             return None
         return self._let_go(worker, f"took longer than {self._limit_ns / NS_PER_S:g} s")
+
+    def _note_up(self, worker: _Worker) -> None:
+        """Its first attempt begins only now."""
+        worker.is_up = True
+        if worker.attempt is not None:
+            now_ns = self._clock.now_ns()
+            worker.attempt = msgspec.structs.replace(worker.attempt, since_ns=now_ns)
 
     def _let_go(self, worker: _Worker, reason: str | None) -> _Answer:
         self._workers.remove(worker)
@@ -182,6 +198,7 @@ def _work(pipe: Connection, open_job: OpenJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     workshop, name = Workshop(open_job), f"{socket.gethostname()}:{os.getpid()}"
     with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
+        pipe.send(_UP)
         while True:
             verdict, row, reason = _done(workshop, pipe.recv())
             pipe.send({"verdict": verdict, "row": row, "reason": reason, "worker": name})

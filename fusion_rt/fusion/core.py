@@ -6,15 +6,17 @@ No thread, socket, clock or network; the live node and lock-step replay drive th
     for each arrival, in the order (recv_ns, topic, seq):
         while (due_ns := core.next_deadline_ns()) is not None and due_ns <= recv_ns:
             sets += core.advance(due_ns)
-        sets += core.arrived(header, recv_ns, token)   # `token` comes back in the sets
-        core.fix(message)                              # the body of a GPS fix, after its header
-        core.invalid(topic, recv_ns, reason)           # a body that could not be used
+        is_member = is_readable and core.is_wanted(header, topic)
+        sets += core.arrived(header, topic, recv_ns, token, is_member=is_member)
+        core.fix(message)                     # the body of a GPS fix, after its header
+        core.invalid(topic, recv_ns, reason)  # a body that could not be used, after its header
 
-Driven so, equal arrivals make equal sets and modes, whatever the machine and however long the
-networks take. Live, `advance` is called at the deadlines too, and between them as often as the loop
-comes round, which changes the moment at which a stream is found to be late or silent by no more
-than the loop's own delay. What a set holds follows from the headers alone; that a member's frame
-could not be encoded after all is said by who encodes it.
+`token` comes back in the sets, as the payload of its member. Driven so, equal arrivals make equal
+sets and modes, whatever the machine and however long the networks take. Live, `advance` is called
+at the deadlines too, and between them as often as the loop comes round, which changes the moment at
+which a stream is found to be late or silent by no more than the loop's own delay. What a set holds
+follows from the headers alone; that a member's frame could not be encoded after all is said by who
+encodes it.
 """
 
 from typing import Any
@@ -98,28 +100,24 @@ class FusionCore:
         return {topic: monitor.verdict for topic, monitor in self.monitors.items()}
 
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
-        """Whether a frame that has just come is worth encoding.
+        """Whether a message that has just come is worth encoding; ask once, before `arrived`.
 
-        Not a camera frame so far from every reference to be expected that another will be nearer.
+        Sound is encoded once in every stride; a camera frame unless it lies so far from every
+        reference to be expected that another one will be nearer.
         """
         stream = self._streams[topic]
+        if stream.kind == "audio":
+            return self.begins_stride(topic, header.stamp_ns)
         if stream.kind != "camera" or self.plan.options.encode_all or topic == self.plan.reference:
             return True
         return self._grid.is_near(header.stamp_ns, stream.period_ns // 2 + _SLACK_NS)
-
-    def begins_stride(self, topic: str, stamp_ns: int) -> bool:
-        """Whether a chunk of sound is the first of its stride: windows are encoded once in each."""
-        stride = stamp_ns // AUDIO_STRIDE_NS
-        is_new = stride != self._strides_ns.get(topic)
-        self._strides_ns[topic] = stride
-        return is_new
 
     def arrived(
         self, header: ArrivedHeader, topic: str, recv_ns: int, token: Any, *, is_member: bool = True
     ) -> list[FusionSet]:
         """A message has come; the sets that are due by then, or because of it.
 
-        `is_member` False: it only shows that the stream lives, as with sound between two strides.
+        `is_member` False: it is not wanted, or of no use; it only shows that the stream lives.
         """
         self.monitors[topic].observe(header, recv_ns)
         if not is_member:
@@ -170,6 +168,12 @@ class FusionCore:
             return
         shift_ns = time_ns + member.error_ns - member.stamp_ns
         self.motion.shift_ns = shift_ns if abs(shift_ns) > _CLOCK_OFF_NS else 0
+
+    def begins_stride(self, topic: str, stamp_ns: int) -> bool:
+        stride = stamp_ns // AUDIO_STRIDE_NS
+        is_new = stride != self._strides_ns.get(topic)
+        self._strides_ns[topic] = stride
+        return is_new
 
     def _reference_period_ns(self) -> int:
         if self.plan.reference is None:

@@ -30,6 +30,8 @@ _HAS_VELOCITY, _SPEED, _YAW_RATE = (
     EGO_COLUMNS.index(name) for name in ("has_velocity", "speed", "yaw_rate")
 )
 _SPEED_MPS, _YAW_RADPS = 10.0, 0.5  # units of those columns
+_VELOCITY_NOISE_MPS = 0.08
+"""Of a receiver's Doppler velocity, one standard deviation per axis."""
 
 
 class Twist(msgspec.Struct, frozen=True):
@@ -94,7 +96,11 @@ class EgoMotion:
         vector = ego_vector(known, min(at_ns, known[-1].stamp_ns + _HISTORY_NS))[0]
         if not vector[_HAS_VELOCITY]:
             return None
-        return Twist(float(vector[_SPEED]) * _SPEED_MPS, float(vector[_YAW_RATE]) * _YAW_RADPS)
+        speed_mps = float(vector[_SPEED]) * _SPEED_MPS
+        fresh = [fix for fix in known if known[-1].stamp_ns - fix.stamp_ns <= _HISTORY_NS]
+        lasted_s = (fresh[-1].stamp_ns - fresh[0].stamp_ns) / NS_PER_S
+        measured = float(vector[_YAW_RATE]) * _YAW_RADPS
+        return Twist(speed_mps, _believed_yaw_rate(measured, speed_mps, lasted_s))
 
     def later_from_earlier(self, earlier_ns: int, later_ns: int) -> RigidTransform:
         """`base` at one time to `base` at another; the identity where the motion is not known."""
@@ -121,6 +127,18 @@ class EgoMotion:
             from_fix_ns=found.by_ns,
             origin_deg_m=self._origin,
         )
+
+
+def _believed_yaw_rate(measured_radps: float, speed_mps: float, lasted_s: float) -> float:
+    """The measured one, shrunk to 0 as far as noise explains it (James and Stein).
+
+    At walking pace the directions of two velocities differ by degrees while we go straight on, and
+    a sweep de-skewed by that is bent by decimetres.
+    """
+    if measured_radps == 0 or speed_mps <= 0 or lasted_s <= 0:
+        return 0.0
+    noise_radps = math.sqrt(2) * _VELOCITY_NOISE_MPS / speed_mps / lasted_s
+    return measured_radps * max(0.0, 1 - (2 * noise_radps / measured_radps) ** 2)
 
 
 def _course_deg(fix: GpsFix) -> float | None:

@@ -19,7 +19,7 @@ from fusion_rt.sync.audio_window import Chunk, cut_window
 
 _LEAST_SOUND = 0.5
 """Share of a window of sound that must have been received."""
-State = Literal["waiting", "ready", "failed", "superseded", "spared"]
+State = Literal["waiting", "ready", "failed", "superseded"]
 
 
 class Item(msgspec.Struct, eq=False, kw_only=True):

@@ -73,7 +73,7 @@ class Fuser:
         features: dict[str, Features] = {
             kind: item.features for kind, item in by_kind.items() if item.features is not None
         }
-        if not features and ego is None:
+        if not features:
             return _NOTHING
         shot_ns = times_ns.get("camera", anchor_ns)
         answer = self._perception.fuse(

@@ -80,5 +80,8 @@ class InlineFusion:
 
 
 def tolerances_of(plan: FusionPlan) -> dict[str, int]:
-    """As the ledger wants them."""
-    return {stream.topic: stream.tolerance_ns for stream in plan.streams}
+    """As the ledger wants them: what is taken as it is at hand is never late."""
+    return {
+        stream.topic: 0 if stream.match == "at_hand" else stream.tolerance_ns
+        for stream in plan.streams
+    }

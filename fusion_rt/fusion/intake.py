@@ -36,55 +36,45 @@ class Intake:
         stream = self._streams[header.topic]
         frame = self._ledger.arrived(header, recv_ns)
         item = Item(topic=stream.topic, kind=stream.kind, stamp_ns=header.stamp_ns, frames=[frame])
-        if self._core.is_wanted(header, stream.topic) or stream.kind == "audio":
-            problem = self._fill(item, frame, recv_ns, open_message)
-        else:
-            item.state, problem = "spared", None
-            item.reason = "too far from any reference that was expected"
-        if problem is not None:
-            self._refuse(item, frame, recv_ns, problem)
-        is_member = problem is None and (item.kind == "gps" or item.state != "failed")
-        sets = self._core.arrived(
-            header, stream.topic, recv_ns, item, is_member=is_member and item.message is not _PART
-        )
-        is_for_lane = item.state == "waiting" and item.message is not _PART
-        return sets, item if is_for_lane else None
-
-    def _fill(self, item: Item, frame: Frame, recv_ns: int, open_message: Open) -> str | None:
-        """Give the item what is to be encoded; what is wrong with it, if anything is."""
-        message = open_message()
-        if message is None:
-            return _UNREADABLE
+        message, problem = None, None
+        is_wanted = self._core.is_wanted(header, stream.topic)
+        if is_wanted or stream.kind == "audio":  # every chunk is part of some window
+            message = open_message()
+            problem = self._problem(message, frame)
+        is_member = is_wanted and problem is None
+        if is_member:
+            self._fill(item, message)
+        sets = self._core.arrived(header, stream.topic, recv_ns, item, is_member=is_member)
         if isinstance(message, GpsFix):
             self._core.fix(message)
-            item.state, frame.taken_ns, frame.ready_ns = "ready", recv_ns, recv_ns
-            return None
-        if isinstance(message, AudioChunk):
-            return self._listen(item, message, frame)
-        item.message = message
-        item.twist = self._core.motion.twist(item.stamp_ns) or Twist()
-        return None
+            frame.taken_ns = frame.ready_ns = recv_ns
+        if problem is not None:
+            self._refuse(item, frame, recv_ns, problem)
+        return sets, item if is_member and item.state == "waiting" else None
 
-    def _listen(self, item: Item, chunk: AudioChunk, frame: Frame) -> str | None:
-        if self._sound is None:
-            return "the model has no ear"
-        if problem := self._sound.add(chunk, frame):
-            return problem
-        if not self._core.begins_stride(item.topic, item.stamp_ns):
-            item.message = _PART
+    def _problem(self, message: Message | None, frame: Frame) -> str | None:
+        """What is wrong with a message, if anything is; sound is kept for the next window."""
+        if message is None:
+            return _UNREADABLE
+        if not isinstance(message, AudioChunk):
             return None
-        item.message, item.frames = self._sound.window(), self._sound.frames
-        item.lasts_ns = self._sound.chunk_ns
-        if item.message is None:  # just begun to listen
-            item.message = _PART
-        return None
+        return self._sound.add(message, frame) if self._sound else "the model has no ear"
+
+    def _fill(self, item: Item, message: Message | None) -> None:
+        """Give the item what is to be encoded."""
+        if item.kind == "gps":
+            item.state = "ready"
+        elif item.kind == "audio" and self._sound is not None:
+            item.message, item.frames = self._sound.window(), self._sound.frames
+            item.lasts_ns = self._sound.chunk_ns
+            if item.message is None:
+                item.fail("has just begun to listen")
+        else:
+            item.message = message
+            item.twist = self._core.motion.twist(item.stamp_ns) or Twist()
 
     def _refuse(self, item: Item, frame: Frame, recv_ns: int, problem: str) -> None:
         self.counters[f"{item.topic} invalid"] += 1
         item.fail(problem)
         self._core.invalid(item.topic, recv_ns, problem)
         self._ledger.dropped(frame, "failed", "inbox", at_ns=recv_ns, cause=problem)
-
-
-_PART = object()
-"""Stands for sound that is kept, but begins no window of its own."""

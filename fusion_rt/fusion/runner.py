@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from fusion_rt.calibration_file import BASE, Calibration
-from fusion_rt.clock import NS_PER_MS, Clock
+from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.engine.engine import EngineOptions
 from fusion_rt.fusion.core import FusionCore, FusionSet
 from fusion_rt.fusion.encoding import Encoders, Item, warm_up
@@ -30,8 +30,10 @@ from fusion_rt.fusion.shelf import Shelf, used_frames
 from fusion_rt.geometry import Pinhole
 from fusion_rt.latency.budgets import LatencyOptions, budgets_in_ms
 from fusion_rt.latency.ledger import Ledger, answer_times
+from fusion_rt.latency.metrics import MetricsPage, snapshot_of
 from fusion_rt.latency.row_file import RowWriter
 from fusion_rt.latency.rows import NoteRow, RunInfo
+from fusion_rt.machine import machine_text
 from fusion_rt.messages import Message, Mode
 from fusion_rt.perception import Mounts, Perception, open_model
 from fusion_rt.session import Session
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 _LOOK_NS = 20 * NS_PER_MS
 """How long the loop may sleep: results and failures are booked this late at most."""
 _BURST = 256
+_SHOW_NS = NS_PER_S
+"""Between two snapshots for Prometheus, which scrapes a few times a minute."""
 
 
 class FusionRunner:
@@ -72,6 +76,7 @@ class FusionRunner:
         self._progress = threading.Condition()
         self._settled: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._mode: Mode = "BLIND"
+        self._shown_ns = 0
 
     def run(self, is_running: Callable[[], bool]) -> None:
         """Until told to stop."""
@@ -89,8 +94,11 @@ class FusionRunner:
                 self._plan, self._fuser, self._shelf, publisher, self._clock, self._progress
             )
             opened.callback(finisher.close)
+            page = _metrics_page(self._session, opened)
             while is_running() and finisher.failed is None:
                 self._step(inbox, lanes, finisher)
+                if page is not None:
+                    self._show(page)
         self._book(finisher)
         if finisher.failed is not None:
             raise finisher.failed
@@ -139,6 +147,14 @@ class FusionRunner:
             self._shelf.put(item)
         else:
             self._settled.put(item)
+
+    def _show(self, page: MetricsPage) -> None:
+        """The ledger's numbers, now and then."""
+        now_ns = self._clock.now_ns()
+        if now_ns >= self._shown_ns + _SHOW_NS:
+            self._shown_ns = now_ns
+            states = {topic: verdict.state for topic, verdict in self._core.verdicts.items()}
+            page.show(snapshot_of(self._ledger, states, self._core.mode.mode))
 
     def _book(self, finisher: Finisher) -> None:
         """What the other threads have done since the last time."""
@@ -234,14 +250,34 @@ def _ledger(
                 rates_hz={stream.topic: stream.rate_hz for stream in plan.streams},
                 budgets=budgets_in_ms(options.budgets),
                 model=perception.model.file.name,
+                machine=machine_text(),
             )
             folder = Path(session.rows)
             sink = opened.enter_context(RowWriter(folder, info, options.keep_mb << 20)).put
         ledger = Ledger(tolerances_of(plan), options, sink)
+        if session.faults:
+            from fusion_rt.live_faults import notes_of  # only who asks for faults pays for them
+
+            for note in notes_of(session):
+                ledger.note(note)
         try:
             yield ledger
         finally:
             ledger.close(clock.now_ns())
+
+
+def _metrics_page(session: Session, opened: contextlib.ExitStack) -> MetricsPage | None:
+    """Where the rig asks for one; a port that is taken is a warning, not the end of the fusion."""
+    port = msgspec.convert(session.latency, LatencyOptions).prometheus_port
+    if port is None:
+        return None
+    try:
+        page = opened.enter_context(MetricsPage(port))
+    except OSError as error:
+        log.warning("no metrics at port %d: %s", port, error)
+        return None
+    log.info("metrics at %s", page.address)
+    return page
 
 
 def mounts_of(plan: FusionPlan, calibration: Calibration) -> Mounts:
@@ -256,7 +292,7 @@ def mounts_of(plan: FusionPlan, calibration: Calibration) -> Mounts:
 
 
 def antenna_m(plan: FusionPlan, calibration: Calibration) -> tuple[float, float, float]:
-    """Where the GPS antenna sits in `base`."""
+    """Where the GPS antenna sits in `base`; the origin where there is none."""
     frame = next((stream.frame for stream in plan.streams if stream.kind == "gps"), BASE)
     x_m, y_m, z_m = calibration.base_from[frame].translation_m.tolist()
     return (x_m, y_m, z_m)

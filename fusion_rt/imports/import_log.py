@@ -11,9 +11,10 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.errors import ForeignLogError
 from fusion_rt.imports.calibration_text import text_of, too_far
 from fusion_rt.imports.rig_text import rig_of
-from fusion_rt.imports.source import Imported, Mounting, Source
+from fusion_rt.imports.source import ForeignTopic, Imported, Mounting, Source
 from fusion_rt.logs.entry import entry
 from fusion_rt.logs.write import Compression, LogWriter
+from fusion_rt.transport.inbox import Received
 
 Arrivals = Literal["recorded", "stamps"]
 """When a message of the log arrived: as the recording has it, or the moment it was measured."""
@@ -68,48 +69,51 @@ def import_log(
     Raises ForeignLogError where the recording is damaged; the log then holds what came before.
     """
     mounting = source.mounting()
-    calibration = None if mounting is None else text_of(mounting)
-    rig, rig_problem = rig_of(source, output)
+    rig, rig_notes = rig_of(source, output)
     counts: Counter[str] = Counter()
     lags_ns: dict[str, int] = {}
-    notes = {"imported_from": path.name, "imported_as": source.format}
-    with LogWriter(output, rig, compression=compression, notes=notes) as writer:
+    about = {"imported_from": path.name, "imported_as": source.format}
+    with LogWriter(output, rig, compression=compression, notes=about) as writer:
         for one in _read(source, path):
             recv_ns = one.message.stamp_ns if arrivals == "stamps" else one.recv_ns
             lags_ns.setdefault(one.topic, recv_ns - one.message.stamp_ns)
-            writer.write(
-                entry(
-                    one.topic,
-                    one.message,
-                    seq=counts[one.topic],
-                    sent_ns=recv_ns,
-                    recv_ns=recv_ns,
-                    node="import",
-                )
-            )
+            writer.write(_received(one, counts[one.topic], recv_ns))
             counts[one.topic] += 1
             progress(1)
-    beside = output.with_suffix(".calibration.yaml")
-    if calibration is not None:
-        beside.write_bytes(calibration)
     return ImportReport(
         source=str(path),
         format=source.format,
         output=str(output),
-        calibration=str(beside) if calibration is not None else "",
-        topics=tuple(
-            TopicReport(
-                name=topic.name,
-                type=topic.type,
-                ours=topic.ours,
-                stated=topic.count,
-                imported=counts[topic.ours] if topic.ours else 0,
-                reason=topic.reason,
-            )
-            for topic in source.topics
-        ),
+        calibration=_beside(output, mounting),
+        topics=tuple(_topic_report(topic, counts) for topic in source.topics),
         bad=dict(source.counters),
-        notes=(*_clock_notes(lags_ns), *_mounting_notes(mounting), *rig_problem),
+        notes=(*_clock_notes(lags_ns), *_mounting_notes(mounting), *rig_notes),
+    )
+
+
+def _received(one: Imported, seq: int, recv_ns: int) -> Received:
+    """Nobody else's recording says when a message was sent."""
+    topic, message = one.topic, one.message
+    return entry(topic, message, seq=seq, sent_ns=recv_ns, recv_ns=recv_ns, node="import")
+
+
+def _beside(output: Path, mounting: Mounting | None) -> str:
+    """Write the calibration to use in a rig of one's own; empty when there is none."""
+    if mounting is None:
+        return ""
+    path = output.with_suffix(".calibration.yaml")
+    path.write_bytes(text_of(mounting))
+    return str(path)
+
+
+def _topic_report(topic: ForeignTopic, counts: Counter[str]) -> TopicReport:
+    return TopicReport(
+        name=topic.name,
+        type=topic.type,
+        ours=topic.ours,
+        stated=topic.count,
+        imported=counts[topic.ours] if topic.ours else 0,
+        reason=topic.reason,
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fusion_rt.clock import NS_PER_S
 from fusion_rt.errors import ForeignLogError
 from fusion_rt.imports.ros_audio import SoundFormat, chunk_from_bytes, format_from_info
 from fusion_rt.imports.ros_cloud import intensity_scale, sweep_from_cloud
@@ -210,8 +211,10 @@ def _obstacle(topic: BagTopic, options: ImportOptions) -> str:
 
 def _stamp_ns(header: Any, recv_ns: int) -> int:
     """The header's, or the arrival where a driver left it at 0."""
-    stamp = header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or recv_ns
+    stamp_ns = int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
+    if stamp_ns < 0:
+        raise ValueError("a stamp before 1970")
+    return stamp_ns or recv_ns
 
 
 def _namespace(topic: str) -> str:

@@ -179,7 +179,8 @@ class Ledger:
         options: LatencyOptions | None = None,
         sink: Callable[[AnyRow], None] | None = None,
     ) -> None:
-        """`tolerances_ns`: by topic, how far a member may lie from the reference time."""
+        """`tolerances_ns`: by topic, how far a member may lie from the reference time; 0 for a
+        stream that is taken as it is at hand: no frame of it is late."""
         options = options or LatencyOptions()
         self.answers = 0
         self.whole: dict[str, Histogram] = {}

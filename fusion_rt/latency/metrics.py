@@ -1,54 +1,91 @@
 """The ledger's numbers for Prometheus, on loopback: the text exposition format, version 0.0.4.
 
-The loop that fuses renders the page a few times a second (`MetricsPage.update`); a thread hands out
-the last one. Nothing of the ledger is read by that thread, and no request can make the loop wait.
+The loop that fuses takes a snapshot now and then (`MetricsPage.show`), which costs it copies of
+small tables; what is asked for is put into words by the server's own thread. No request can make
+the loop wait.
 """
 
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from fusion_rt.clock import NS_PER_S
+import msgspec
+
+from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.latency.histogram import Histogram
 from fusion_rt.latency.ledger import Ledger
+from fusion_rt.latency.rows import Outcome
+from fusion_rt.messages import Mode
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_MS = (1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+_MODES: tuple[Mode, ...] = ("NORMAL", "DEGRADED", "MINIMAL", "BLIND")
 _HOST = "127.0.0.1"
 
 
-def metrics_text(ledger: Ledger, topics: Mapping[str, str], mode: str) -> str:
-    """The page. `topics`: name of each topic, with the state its stream is in."""
-    return "\n".join([*_lines(ledger, topics, mode), ""])
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The ledger at one moment, nothing of it shared."""
+
+    answers: int
+    mode: Mode
+    states: dict[str, str]
+    """Of each stream, by topic."""
+    outcomes: dict[str, dict[Outcome, int]]
+    """By topic."""
+    whole: dict[str, Histogram]
+    stages: dict[tuple[str, str], Histogram]
+    missed: dict[str, int]
+    """By budget."""
+    raised: dict[str, bool]
+    """By budget: whether its alarm stands."""
 
 
-def _lines(ledger: Ledger, topics: Mapping[str, str], mode: str) -> Iterator[str]:
+def snapshot_of(ledger: Ledger, states: Mapping[str, str], mode: Mode) -> Snapshot:
+    """Take it from the thread that owns the ledger. `states`: of every topic of the ledger."""
+    return Snapshot(
+        answers=ledger.answers,
+        mode=mode,
+        states=dict(states),
+        outcomes={topic: ledger.account(topic).outcomes for topic in states},
+        whole={name: one.copy() for name, one in ledger.whole.items()},
+        stages={key: one.copy() for key, one in ledger.stages.items()},
+        missed={name: watch.missed for name, watch in ledger.alarms.items()},
+        raised={name: watch.is_raised for name, watch in ledger.alarms.items()},
+    )
+
+
+def metrics_text(now: Snapshot) -> str:
+    """The page."""
+    return "\n".join([*_lines(now), ""])
+
+
+def _lines(now: Snapshot) -> Iterator[str]:
     yield from _head("fusion_rt_answers_total", "counter", "Answers published.")
-    yield f"fusion_rt_answers_total {ledger.answers}"
+    yield f"fusion_rt_answers_total {now.answers}"
     yield from _head("fusion_rt_mode", "gauge", "1 for the mode the rig is in.")
-    for name in ("NORMAL", "DEGRADED", "MINIMAL", "BLIND"):
-        yield f"fusion_rt_mode{_labels(mode=name)} {int(name == mode)}"
+    for each in _MODES:
+        yield f"fusion_rt_mode{_labels(mode=each)} {int(each == now.mode)}"
     yield from _head("fusion_rt_stream_state", "gauge", "1 for the state of each stream.")
-    for topic, state in topics.items():
+    for topic, state in now.states.items():
         yield f"fusion_rt_stream_state{_labels(topic=topic, state=state)} 1"
     yield from _head("fusion_rt_frames_total", "counter", "Input frames by what became of them.")
-    for topic in topics:
-        for outcome, count in sorted(ledger.account(topic).outcomes.items()):
+    for topic, outcomes in now.outcomes.items():
+        for outcome, count in sorted(outcomes.items()):
             if outcome != "in_flight":  # may fall again, which no counter does
                 yield f"fusion_rt_frames_total{_labels(topic=topic, outcome=outcome)} {count}"
     yield from _head("fusion_rt_latency_seconds", "histogram", "Times of answers.")
-    for name, histogram in ledger.whole.items():
+    for name, histogram in now.whole.items():
         yield from _histogram("fusion_rt_latency_seconds", {"quantity": name}, histogram)
     yield from _head("fusion_rt_stage_seconds", "histogram", "Times of members by stage.")
-    for (topic, stage), histogram in ledger.stages.items():
+    for (topic, stage), histogram in now.stages.items():
         labels = {"topic": topic, "stage": stage}
         yield from _histogram("fusion_rt_stage_seconds", labels, histogram)
     yield from _head("fusion_rt_budget_misses_total", "counter", "Values above their budget.")
-    for name, watch in ledger.alarms.items():
-        yield f"fusion_rt_budget_misses_total{_labels(budget=name)} {watch.missed}"
+    for budget, count in now.missed.items():
+        yield f"fusion_rt_budget_misses_total{_labels(budget=budget)} {count}"
     yield from _head("fusion_rt_budget_alarm", "gauge", "1 while a budget's alarm is raised.")
-    for name, watch in ledger.alarms.items():
-        yield f"fusion_rt_budget_alarm{_labels(budget=name)} {int(watch.is_raised)}"
+    for budget, is_raised in now.raised.items():
+        yield f"fusion_rt_budget_alarm{_labels(budget=budget)} {int(is_raised)}"
 
 
 def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
@@ -57,8 +94,8 @@ def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
 
 
 def _histogram(name: str, labels: Mapping[str, str], histogram: Histogram) -> Iterator[str]:
-    for bound_ms in _BUCKETS_MS:
-        reached = histogram.at_most(bound_ms * 1_000_000)
+    bounds_ns = [bound_ms * NS_PER_MS for bound_ms in _BUCKETS_MS]
+    for bound_ms, reached in zip(_BUCKETS_MS, histogram.at_most(bounds_ns), strict=True):
         yield f"{name}_bucket{_labels(**labels, le=f'{bound_ms / 1000:g}')} {reached}"
     yield f"{name}_bucket{_labels(**labels, le='+Inf')} {histogram.count}"
     yield f"{name}_sum{_labels(**labels)} {histogram.sum_ns / NS_PER_S:.9f}"
@@ -74,11 +111,11 @@ def _escaped(text: str) -> str:
 
 
 class MetricsPage:
-    """Serves the last page at /metrics until it is closed; on loopback only."""
+    """Serves the last snapshot at /metrics until it is closed; on loopback only."""
 
     def __init__(self, port: int = 0) -> None:
         """`port` 0 takes any that is free; OSError when it is taken."""
-        self._text = b""
+        self._shown: Snapshot | None = None
         self._server = ThreadingHTTPServer((_HOST, port), self._handler())
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
@@ -91,9 +128,9 @@ class MetricsPage:
     def address(self) -> str:
         return f"http://{_HOST}:{self.port}/metrics"
 
-    def update(self, text: str) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show this from now on."""
-        self._text = text.encode()
+        self._shown = snapshot
 
     def close(self) -> None:
         self._server.shutdown()
@@ -114,7 +151,8 @@ class MetricsPage:
                 if self.path.partition("?")[0] != "/metrics":
                     self.send_error(404, "only /metrics is here")
                     return
-                text = page._text
+                shown = page._shown
+                text = b"" if shown is None else metrics_text(shown).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", CONTENT_TYPE)
                 self.send_header("Content-Length", str(len(text)))

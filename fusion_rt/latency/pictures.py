@@ -129,7 +129,7 @@ def outcomes(frames: Sequence[FrameRow]) -> str:
 
 
 def run_over_time(answers: Sequence[AnswerRow], notes: Sequence[NoteRow]) -> str:
-    """Modes, faults and the end-to-end time of every answer, over the run."""
+    """Modes, faults and the age of every answer when it was sent, over the run."""
     start_ns, end_ns = answers[0].published_ns, max(answers[-1].published_ns, 1)
     faults = [note for note in notes if note.kind == "fault"]
     top = 40 + _ROW * (1 + len(faults))
@@ -147,7 +147,7 @@ def run_over_time(answers: Sequence[AnswerRow], notes: Sequence[NoteRow]) -> str
         svg.text((_LEFT - 8, y + 14), fault.subject, anchor="end")
         _bar(svg, x(begin), x(max(begin, end)), y, "#6a040f")
         svg.text((x(begin) + 4, y + 13), fault.text, 11, "white")
-    values = [quantities(answer).get("end_to_end", 0) for answer in answers]
+    values = [quantities(answer)["answer_age"] for answer in answers]
     most_ns = max([*values, 1])
     for value_ns in _ticks(most_ns):
         y_at = top + 180 - 160 * value_ns / most_ns

@@ -66,17 +66,19 @@ def export_graphs(model: FusionModel, folder: Path) -> dict[str, Path]:
     paths = {}
     for name, (input_names, output_names) in names.items():
         paths[name] = folder / f"{name}.onnx"
-        _export(getattr(model, name), inputs[name], input_names, output_names, paths[name])
+        module = getattr(model, name)
+        export_graph(module, inputs[name], input_names, output_names, paths[name])
     return paths
 
 
-def _export(
+def export_graph(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     input_names: Sequence[str],
     output_names: Sequence[str],
     path: Path,
 ) -> None:
+    """Write one graph; raises EngineBuildError where an engine would refuse it."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         torch.onnx.export(

@@ -206,6 +206,5 @@ class FusionNet(nn.Module):
             present, camera_features, camera_depth, lidar_bev, audio_polar, grid, valid
         )
         maps, given = self.maps(streams, ego, present, age_s)
-        can_place = (present[:, 0] > 0.5) | (present[:, 1] > 0.5)
-        found = self.head.decode(maps, given, can_place)
+        found = self.head.decode(maps, given, present)
         return *found, self.siren(present, audio_siren)

@@ -52,13 +52,15 @@ class DetectionHead(nn.Module):
         return Maps(self.heat(x).float(), self.values(x).float())
 
     def decode(
-        self, maps: Maps, given: list[Tensor], can_place: Tensor
+        self, maps: Maps, given: list[Tensor], present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Boxes (N, 64, 9), scores (N, 64), labels (N, 64) int32, contributions (N, 64, streams).
 
         Peaks are cells not below any of their eight neighbours, over all classes. A sensor's
         contribution is the mean size of what it gave to the place, of all that was given.
+        Without camera and LiDAR (`present`) no place has a score.
         """
+        can_place = (present[:, 0] > 0.5) | (present[:, 1] > 0.5)
         heat = maps.heat.sigmoid()
         best, label = heat.max(dim=1, keepdim=True)
         tops = nn.functional.max_pool2d(best, 3, 1, 1)
@@ -78,8 +80,9 @@ class DetectionHead(nn.Module):
         )
         labels = label.flatten(1).gather(1, at).to(torch.int32)
         parts = [_gathered(part, at).abs().mean(dim=2, keepdim=True) for part in given]
-        shares = torch.cat(parts, dim=2).float() + 1e-6
-        return boxes, scores, labels, shares / shares.sum(dim=2, keepdim=True)
+        shares = torch.cat(parts, dim=2).float() + 1e-6 * present[:, None]
+        shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1e-9)
+        return boxes, scores, labels, shares
 
 
 def _gathered(maps: Tensor, at: Tensor) -> Tensor:

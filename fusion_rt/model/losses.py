@@ -12,6 +12,7 @@ from fusion_rt.model.model_config import ModelConfig
 
 _VALUE_WEIGHTS = (1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.2, 0.2)
 """Of dx, dy, z, sizes, yaw and velocity."""
+_TEMPERATURE = 0.1
 
 
 def heat_loss(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
@@ -66,3 +67,19 @@ def siren_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     bell = bell / bell.sum(dim=1, keepdim=True)
     direction = -(bell * logits[:, 1:].log_softmax(dim=1)).sum(dim=1)
     return presence, (direction * is_heard).sum() / is_heard.sum().clamp(min=1)
+
+
+def pairing_loss(camera: Tensor, lidar: Tensor, asked: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """Contrast: what camera and LiDAR say of an object is alike, and unlike of the others.
+
+    Over all objects of those rows of the batch, which have both sensors.
+    """
+    is_object = asked["is_object"][rows] > 0.5
+    if is_object.sum() < 2:
+        return camera.sum() * 0.0
+    index = asked["index"][rows][:, None].expand(-1, camera.shape[1], -1)
+    pair = (maps[rows].flatten(2).gather(2, index).transpose(1, 2) for maps in (camera, lidar))
+    of_camera, of_lidar = (functional.normalize(part[is_object].float(), dim=1) for part in pair)
+    alike = of_camera @ of_lidar.T / _TEMPERATURE
+    own = torch.arange(len(alike), device=alike.device)
+    return 0.5 * (functional.cross_entropy(alike, own) + functional.cross_entropy(alike.T, own))

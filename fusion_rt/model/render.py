@@ -280,10 +280,3 @@ def _moved(
     turned = cv2.Rodrigues(np.radians(rng.uniform(-turn_deg, turn_deg, 3)))[0]
     moved_m = base_from_sensor.translation_m + rng.uniform(-place_m, place_m, 3)
     return RigidTransform(turned @ base_from_sensor.rotation, moved_m)
-
-
-def seeds_from(first: int, step: int = 1) -> Iterator[int]:
-    """Without end."""
-    while True:
-        yield first
-        first += step

@@ -4,6 +4,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from fusion_rt.clock import NS_PER_S, Clock
+from fusion_rt.errors import ConfigError
+from fusion_rt.model.event_log import EventLog
 from fusion_rt.model.loading import Batch, batches
-from fusion_rt.model.losses import depth_loss, detection_losses, heat_loss, siren_loss
 from fusion_rt.model.network import FusionModel, seeded_model
+from fusion_rt.model.ranks import Ranks
+from fusion_rt.model.steps import step_losses, weighted
 from fusion_rt.model.train_config import TrainConfig
 
 CHECKPOINT = "last.pt"
 LOG = "log.jsonl"
-_TOLD = ("present", "age_s", "ego", "grid", "valid")
-_ASKED = ("heat", "ignored", "index", "values", "is_object")
 
 Report = Callable[[dict[str, float]], None]
 
@@ -28,12 +30,17 @@ Report = Callable[[dict[str, float]], None]
 class Trainer:
     """One run: its weights, how far it has come, and its folder."""
 
-    def __init__(self, config: TrainConfig, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: Path, clock: Clock, ranks: Ranks | None = None
+    ) -> None:
         self.config, self.folder, self._clock = config, folder, clock
-        self.model = seeded_model(config.model, config.seed)
+        self.ranks = ranks or Ranks(0, 1, torch.device("cpu"))
+        device = self.ranks.device
+        self.model = seeded_model(config.model, config.seed).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = seeded_model(config.model, config.seed)
+        self.average = seeded_model(config.model, config.seed).to(device)
         self.optimizer = torch.optim.AdamW(_groups(self.model, config), foreach=True)
+        self.teacher = _teacher(config, device)
         self.steps = self.samples = self.sittings = 0
         self.trained_ns = 0
         if (folder / CHECKPOINT).exists():
@@ -47,20 +54,25 @@ class Trainer:
             return self.trained_ns / NS_PER_S / 60 / self.config.minutes
         return self.samples / self.config.samples
 
-    def run(self, report: Report | None = None) -> None:
-        """Train until the run is over; a checkpoint is written now and then and at the end."""
+    def run(
+        self, report: Report | None = None, should_stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Train until the run is over, or asked to stop; writes checkpoints, also at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        source = batches(self.config, self.sittings)
+        first, ranks = self.samples, self.ranks
+        source = batches(self.config, self.sittings, first, ranks.number, ranks.count)
         before_ns = saved_ns = self._clock.now_ns()
-        while self.progress < 1:
-            values = self.step(source)
-            now_ns = self._clock.now_ns()
-            self.trained_ns += now_ns - before_ns
-            before_ns = now_ns
-            self._log(values, report)
-            if now_ns - saved_ns > self.config.checkpoint_s * NS_PER_S:
-                self.save()
-                saved_ns = now_ns
+        with ExitStack() as open_files:
+            events = self._events(open_files)
+            while ranks.agreed(1.0 if should_stop and should_stop() else self.progress) < 1:
+                values = self.step(source)
+                now_ns = self._clock.now_ns()
+                self.trained_ns += now_ns - before_ns
+                before_ns = now_ns
+                self._log(values, events, report)
+                if now_ns - saved_ns > self.config.checkpoint_s * NS_PER_S:
+                    self.save()
+                    saved_ns = now_ns
         self.save()
 
     def step(self, source: Iterator[Batch]) -> dict[str, float]:
@@ -71,22 +83,24 @@ class Trainer:
         self.model.train()
         values: dict[str, float] = defaultdict(float)
         for _ in range(self.config.accumulate):
-            batch = next(source)
-            losses = step_losses(self.model, batch, self.config)
-            weighted = _weighted(losses, self.config)
-            (weighted / self.config.accumulate).backward()
+            batch = {name: value.to(self.ranks.device) for name, value in next(source).items()}
+            losses = step_losses(self.model, batch, self.config, self.teacher)
+            (weighted(losses, self.config) / self.config.accumulate).backward()
             for name, loss in losses.items():
                 values[name] += float(loss.detach()) / self.config.accumulate
-            self.samples += len(batch["image"])
+            self.samples += len(batch["image"]) * self.ranks.count
+        self.ranks.share_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        self._average()
+        self._move_average()
         return {**values, "norm": float(norm), "rate": rate}
 
     def save(self) -> None:
         """Write the checkpoint; a kill in between leaves the one before."""
+        if not self.ranks.is_first:
+            return
         part = self.folder / "part.pt"
         torch.save(
             {
@@ -104,7 +118,12 @@ class Trainer:
         part.rename(self.folder / CHECKPOINT)
 
     def _resume(self) -> None:
-        saved: dict[str, Any] = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        saved = _checkpoint(self.folder, self.ranks.device)
+        written = msgspec.json.decode(saved["config"], type=TrainConfig)
+        if written.model != self.config.model:
+            problem = "expected the model of the run that is there, got another"
+            way_out = "name another folder, or take its model back into the file"
+            raise ConfigError(str(self.folder), "model", problem, way_out)
         self.model.load_state_dict(saved["model"])
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -118,7 +137,7 @@ class Trainer:
         return self.config.learning_rate * warm * max(falling, 0.01)
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _move_average(self) -> None:
         """Early on the average forgets faster, or it would hold on to random weights."""
         keep = min(self.config.average, (1 + self.steps) / (10 + self.steps))
         pairs = zip(
@@ -133,7 +152,17 @@ class Trainer:
                 slow.copy_(fast)
         torch._foreach_lerp_(floats[0], floats[1], 1 - keep)
 
-    def _log(self, values: dict[str, float], report: Report | None) -> None:
+    def _events(self, open_files: ExitStack) -> EventLog | None:
+        if not self.ranks.is_first:
+            return None
+        return open_files.enter_context(EventLog(self.folder, self._clock))
+
+    def _log(
+        self, values: dict[str, float], events: EventLog | None, report: Report | None
+    ) -> None:
+        if events is None:
+            return
+        events.scalars(self.steps, values)
         row = {
             "step": self.steps,
             "samples": self.samples,
@@ -147,48 +176,29 @@ class Trainer:
             report(row)
 
 
-def step_losses(model: FusionModel, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
-    """Losses by name, of a batch of moments each fused with two sets of sensors."""
-    told = {name: batch[name].flatten(0, 1) for name in _TOLD}
-    asked = {name: batch[name].flatten(0, 1) for name in _ASKED}
-    raster = batch["raster"].contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.is_mixed):
-        features = model.encode(batch["image"], raster, batch["mel"], batch["gcc"])
-        maps, (camera, lidar, _) = model.fused_twice(features, told)
-        camera_hint, lidar_hint = model.fusion.camera_hint(camera), model.fusion.lidar_hint(lidar)
-    heat, box = detection_losses(maps, asked)
-    kinds = _kinds(told["present"])
-    presence, bearing = siren_loss(features.audio_siren, batch["siren"])
-    return {
-        "heat": heat.sum(),
-        "box": box.sum(),
-        **{f"heat_{name}": heat[rows].mean() for name, rows in kinds.items() if rows.any()},
-        "depth": depth_loss(features.camera_depth, batch["depth"], config.model),
-        "siren": presence + 0.5 * bearing,
-        "siren_presence": presence,
-        "siren_bearing": bearing,
-        "hint": _hint(camera_hint, asked, kinds["camera"])
-        + _hint(lidar_hint, asked, kinds["lidar"]),
-    }
+def read_average(folder: Path) -> tuple[TrainConfig, FusionModel, dict[str, int]]:
+    """A run's configuration, its averaged weights ready to answer, and how far it had come."""
+    saved = _checkpoint(folder, torch.device("cpu"))
+    config = msgspec.json.decode(saved["config"], type=TrainConfig)
+    model = FusionModel(config.model)
+    model.load_state_dict(saved["average"])
+    return config, model.eval(), {name: saved[name] for name in ("steps", "samples")}
 
 
-def _kinds(present: Tensor) -> dict[str, Tensor]:
-    """Which rows can place things by both, by the camera only, by the LiDAR only."""
-    camera, lidar = present[:, 0] > 0.5, present[:, 1] > 0.5
-    return {"both": camera & lidar, "camera": camera & ~lidar, "lidar": lidar & ~camera}
+def _checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        problem = f"expected the folder of a training run with a {CHECKPOINT}, found none"
+        raise ConfigError(str(folder), "", problem, "fusion-rt train CONFIG -o FOLDER makes one")
+    saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    return saved
 
 
-def _hint(logits: Tensor, asked: Batch, rows: Tensor) -> Tensor:
-    """The heat of a sensor's own map where it has to place things alone."""
-    if not rows.any():
-        return logits.sum() * 0.0
-    loss = heat_loss(logits[rows].float(), asked["heat"][rows], asked["ignored"][rows])
-    return loss.sum() / asked["is_object"][rows].sum().clamp(min=1)
-
-
-def _weighted(losses: dict[str, Tensor], config: TrainConfig) -> Tensor:
-    weights = {name: getattr(config.loss, name) for name in config.loss.__struct_fields__}
-    return torch.stack([losses[name] * weight for name, weight in weights.items()]).sum()
+def _teacher(config: TrainConfig, device: torch.device) -> FusionModel | None:
+    if not config.teacher:
+        return None
+    _, teacher, _ = read_average(Path(config.teacher))
+    return teacher.to(device).requires_grad_(False)
 
 
 def _groups(model: FusionModel, config: TrainConfig) -> list[dict[str, Any]]:

@@ -56,6 +56,10 @@ class LossWeights(_Part, frozen=True, kw_only=True):
     siren: NotNegative = 0.5
     hint: NotNegative = 0.2
     """Of each sensor's own map, before fusion."""
+    pairing: NotNegative = 0.0
+    """Contrast between what camera and LiDAR say of the same and of other objects."""
+    teacher: NotNegative = 1.0
+    """Distance from a teacher's answers, where there is one."""
 
 
 class LearningRates(_Part, frozen=True, kw_only=True):
@@ -71,7 +75,11 @@ class TrainConfig(_Part, frozen=True, kw_only=True):
     """One training run."""
 
     data: str
-    """Folder of moments."""
+    """Folder of moments, or `simulator`: worlds are rendered as they are needed, each once."""
+    rig: str = "sim"
+    """Whose calibration the simulator takes."""
+    first_seed: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000
+    """Of the worlds to render; evaluation has those below 100 000."""
     model: ModelConfig = ModelConfig()
     seed: int = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
@@ -95,6 +103,10 @@ class TrainConfig(_Part, frozen=True, kw_only=True):
     loaders: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
     """Processes that prepare batches; 0: the training process itself."""
     checkpoint_s: Positive = 120.0
+    teacher: str = ""
+    """Folder of another run, whose answers are to be learned as well."""
+    curriculum: Share = 0.0
+    """Share of the run in which night, rain and fog come in little by little."""
     masks: Masks = Masks()
     augment: Augment = Augment()
     loss: LossWeights = LossWeights()

@@ -21,6 +21,7 @@ pytest.importorskip("embreex", reason="the extra sim is not installed")
 from fusion_rt.sim.drive import Drive
 from fusion_rt.sim.scenario import scenario_named
 
+pytestmark = pytest.mark.timeout(180)
 RIG = load_rig(find_rig("sim"))
 FRAMES = ("camera_front", "lidar_top")
 SEED, SECONDS = 6, 40

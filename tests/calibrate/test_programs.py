@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fusion_rt.calibrate import targetless
 from fusion_rt.calibrate.result_file import (
     read_calibration_file,
     with_camera,
@@ -22,8 +21,6 @@ from fusion_rt.cli import app_for
 from fusion_rt.errors import CalibrationError
 from fusion_rt.geometry import Pinhole, RigidTransform
 from tests.calibrate.boards_drawn import CHARUCO, CHESSBOARD, PINHOLE, photograph, poses
-from tests.calibrate.scene import photograph as street_photograph
-from tests.calibrate.scene import scan, street
 from tests.calibrate.test_array_bearing import SQUARE, sound, write_wav
 from tests.calibrate.test_time_offset import recorded
 
@@ -171,6 +168,12 @@ def test_an_overlay_needs_frames_that_are_there(tmp_path: Path) -> None:
         run("check-rig", "demo", *draw, "--image", tmp_path / "none.png")
 
 
+def test_without_opencv_the_way_out_is_named(monkeypatch) -> None:
+    monkeypatch.setattr("fusion_rt.commands.calibrate.find_spec", lambda _: None)
+    with pytest.raises(CalibrationError, match=r"found none; pip install 'fusion_rt\[calibrate\]'"):
+        run("check-rig", "demo")
+
+
 def test_help_of_a_program_names_its_options() -> None:
     result = run("intrinsics", "--help")
     assert result.exit_code == 0
@@ -223,27 +226,11 @@ def test_a_board_gives_the_pose_by_command(tmp_path: Path) -> None:
         run("camera-lidar", "board", path, tmp_path / "none.csv", *sizes)
 
 
-def test_a_scene_refines_the_pose_by_command(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(targetless, "REPEATS", 3)
-    monkeypatch.setattr(targetless, "SEARCHES", 1)
-    camera = Pinhole(width=640, height=400, fx_px=460, fy_px=460, cx_px=319, cy_px=201)
-    true = RigidTransform(OPTICAL, [0.05, -0.35, -0.3])
-    turn = RigidTransform.from_rotation_vector(np.radians([0.5, -0.5, 0.4]))
-    path = car(tmp_path, RigidTransform(turn.rotation @ OPTICAL, [0.09, -0.33, -0.3]), camera)
-    boxes = street(0)
-    points, intensity = scan(boxes)
-    cv2.imwrite(str(tmp_path / "a.png"), street_photograph(camera, true, boxes))
-    np.save(tmp_path / "a.npy", np.column_stack([points, intensity]))
+def test_what_refining_cannot_start_from_is_refused(tmp_path: Path) -> None:
+    path = car(tmp_path, RigidTransform(OPTICAL, [0, 0, 0]), PINHOLE)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((600, 960), np.uint8))
+    np.save(tmp_path / "a.npy", np.zeros((10, 4)))
     pair = ["--image", tmp_path / "a.png", "--sweep", tmp_path / "a.npy"]
-    output, picture = tmp_path / "new.yaml", tmp_path / "o.png"
-    scale = ["--start-deg", 1, "--start-m", 0.06]
-    wanted = ["--output", output, "--picture", picture]
-    result = run("camera-lidar", "refine", path, *pair, *scale, *wanted)
-    assert "moved by 0." in result.stdout
-    loaded = load_calibration(output)
-    assert difference(loaded.transform("camera_front", "lidar_top"), true)[0] < 0.3
-    assert "transforms.lidar_top_from_camera_front" in loaded.provenance.results
-    assert cv2.imread(str(picture)).shape == (400, 640, 3)
     with pytest.raises(CalibrationError, match="expected a sweep per image, got 2 for 1"):
         run("camera-lidar", "refine", path, *pair, "--sweep", tmp_path / "a.npy")
     with pytest.raises(CalibrationError, match=r"expected cameras.rear, got camera_front"):

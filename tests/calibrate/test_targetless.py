@@ -19,6 +19,7 @@ CAMERA = Pinhole(
     width=640, height=400, fx_px=460, fy_px=460, cx_px=319, cy_px=201,
     distortion=(-0.1, 0.05, 0.0, 0.0, 0.0),
 )  # fmt: skip
+pytestmark = pytest.mark.timeout(180)
 OPTICAL = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
 
 

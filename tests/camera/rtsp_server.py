@@ -1,4 +1,4 @@
-"""A small RTSP server on loopback: H.264 interleaved in TCP, at its own pace."""
+"""A small RTSP server on loopback: H.264, interleaved in TCP or over UDP, at its own pace."""
 
 import base64
 import re
@@ -33,6 +33,10 @@ class RtspServer:
         self._step_s = 1 / rate_hz
         self._stop = threading.Event()
         self.is_silent = threading.Event()
+        self.is_lossy = threading.Event()
+        """Over UDP: one packet in four gets lost."""
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", 0))
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self.url = f"rtsp://user:secret@127.0.0.1:{self.port}/cam"
@@ -45,6 +49,7 @@ class RtspServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(5)
+        self._udp.close()
 
     def __enter__(self) -> "RtspServer":
         return self
@@ -67,6 +72,7 @@ class RtspServer:
                     continue
 
     def _answer(self, client: socket.socket) -> None:
+        udp: tuple[str, int] | None = None
         for request, sequence in self._requests(client):
             method = request.split()[0]
             self.asked.append(method)
@@ -77,10 +83,16 @@ class RtspServer:
                 body = self._description()
                 head += f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
             elif method == "SETUP":
-                head += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+                ports = re.search(r"client_port=(\d+)-(\d+)", request)
+                way = "RTP/AVP/TCP;unicast;interleaved=0-1"
+                if ports:
+                    udp = (client.getpeername()[0], int(ports[1]))
+                    server = self._udp.getsockname()[1]
+                    way = f"RTP/AVP;unicast;{ports[0]};server_port={server}-{server + 1}"
+                head += f"Transport: {way}\r\n"
             client.sendall(f"RTSP/1.0 200 OK\r\n{head}\r\n{body}".encode())
             if method == "PLAY":
-                self._play(client)
+                self._play(client, udp)
                 return
 
     def _requests(self, client: socket.socket) -> Iterator[tuple[str, str]]:
@@ -106,7 +118,7 @@ class RtspServer:
             "a=control:trackID=0\r\n"
         )
 
-    def _play(self, client: socket.socket) -> None:
+    def _play(self, client: socket.socket, udp: tuple[str, int] | None) -> None:
         number, count = 1000, 0
         while not self._stop.wait(self._step_s):
             if _has_ended(client):
@@ -117,7 +129,10 @@ class RtspServer:
             for payload, is_last in _payloads(self._pictures[count % len(self._pictures)]):
                 head = struct.pack(">BBHII", 0x80, is_last << 7 | 96, number, time, 99)
                 packet = head + payload
-                client.sendall(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+                if udp is None:
+                    client.sendall(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+                elif number % 4 or not self.is_lossy.is_set():
+                    self._udp.sendto(packet, udp)
                 number = (number + 1) & 0xFFFF
             count += 1
 

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def test_a_stream_over_a_real_socket_is_decoded_and_stamped_evenly(
     assert (steps >= 0).all()
     assert 0 <= age_ns < NS_PER_S
     assert not here.counters["damaged_frames"]
+
+
+def test_a_stream_over_udp_survives_the_loss_of_packets(video: Path, here: DriverPort) -> None:
+    with (
+        RtspServer(video, RATE_HZ) as server,
+        open_camera(options(server.url, transport="udp"), here) as messages,
+    ):
+        assert frames(messages, 5)
+        server.is_lossy.set()
+        damaged = here.counters["damaged_frames"]
+        for _ in range(30):
+            next(messages)
+            if here.counters["damaged_frames"] > damaged:
+                break
+        server.is_lossy.clear()
+        assert len(frames(messages, 12)) == 12
 
 
 def test_exposure_and_latency_move_the_stamp(video: Path, here: DriverPort) -> None:
@@ -127,7 +144,7 @@ def test_a_process_that_was_held_up_takes_up_at_a_key_picture(here: DriverPort) 
     camera = network.NetworkCamera("rtsp://x", {}, here.clock, here.counters)
     for n in range(100):
         camera._take(network.Arrived(Packet(n % 30 == 0), n, is_late=False))
-    arrivals = camera.arrivals()
+    arrivals = camera.arrivals(threading.current_thread())
     taken = [next(arrivals) for _ in range(64)]
     assert [one.recv_ns for one in taken] == list(range(64))
     assert [one.is_late for one in taken] == [True] * 59 + [False] * 5
@@ -135,6 +152,15 @@ def test_a_process_that_was_held_up_takes_up_at_a_key_picture(here: DriverPort) 
     for n in range(100, 130):
         camera._take(network.Arrived(Packet(n % 30 == 0), n, is_late=False))
     assert next(arrivals).recv_ns == 120
+
+
+def test_a_receiving_thread_that_ends_is_not_taken_for_a_silent_camera(here: DriverPort) -> None:
+    ended = threading.Thread()
+    ended.start()
+    ended.join()
+    camera = network.NetworkCamera("rtsp://x", {}, here.clock, here.counters)
+    with pytest.raises(RuntimeError, match="the receiving thread ended"):
+        next(camera.arrivals(ended))
 
 
 @pytest.mark.parametrize("url", ["http://camera/video", "camera", "rtsp://", "file:///etc/passwd"])

@@ -10,7 +10,7 @@ from fusion_rt.camera import v4l2_abi as abi
 from fusion_rt.camera.v4l2_device import Kernel, describe
 from fusion_rt.camera.v4l2_modes import Choice, Mode, choose
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, SettableClock
-from fusion_rt.drivers.port import DriverPort
+from fusion_rt.drivers.port import READ_DEADLINE_NS, DriverPort
 from fusion_rt.errors import DriverError
 from fusion_rt.messages import CameraFrame
 from fusion_rt.reconnect import RECONNECTS
@@ -174,6 +174,23 @@ def test_a_camera_that_is_pulled_out_comes_back(camera: FakeCamera, here: Driver
     assert not camera.opened
 
 
+def test_another_camera_in_its_place_may_have_another_size(
+    camera: FakeCamera, here: DriverPort
+) -> None:
+    with started(camera, here) as frames:
+        camera.shoot(jpeg(picture(1280, 720)))
+        assert frame(frames).width == 1280
+        camera.unplug()
+        assert next(frames) is None
+        camera.sizes = {"MJPG": [(640, 480)]}
+        camera.plug_in()
+        while not camera.opened:
+            assert next(frames) is None
+        assert next(frames) is None
+        camera.shoot(jpeg(picture()))
+        assert frame(frames).width == 640
+
+
 def test_a_camera_that_falls_silent_is_opened_anew(camera: FakeCamera, here: DriverPort) -> None:
     with started(camera, here, format="yuyv") as frames:
         while here.clock.now_ns() < START_NS + 8 * NS_PER_S:
@@ -291,3 +308,20 @@ def test_the_kernel_maps_and_waits() -> None:
     assert kernel.wait(read, NS_PER_S)
     for fd in (file, read, write):
         kernel.close(fd)
+
+
+def test_a_camera_of_which_nothing_can_be_decoded_keeps_the_read_deadline(
+    camera: FakeCamera, here: DriverPort
+) -> None:
+    def next_damaged(_fd: int, _timeout_ns: int) -> bool:
+        here.clock.advance_ns(33 * NS_PER_MS)  # type: ignore[attr-defined]
+        camera.shoot(b"\xff\xd8 damaged")
+        return True
+
+    camera.wait = next_damaged  # type: ignore[method-assign]
+    with v4l2.open_camera(options(format="mjpeg"), here, camera) as frames:
+        for _ in range(3):
+            before_ns = here.clock.now_ns()
+            assert next(frames) is None
+            assert here.clock.now_ns() - before_ns <= READ_DEADLINE_NS + 40 * NS_PER_MS
+    assert here.counters["damaged_frames"] > 30

@@ -9,16 +9,17 @@ import pytest
 import tests.tiny_model as tiny
 from fusion_rt.errors import ConfigError
 from fusion_rt.evaluation.asked import Asker, anchor_of, is_seen, mounts_of
-from fusion_rt.evaluation.corruptions import CORRUPTIONS, corrupted_moments
+from fusion_rt.evaluation.corruptions import CORRUPTIONS, at_night, corrupted_moments
 from fusion_rt.evaluation.evaluate import Evaluation, evaluate
 from fusion_rt.evaluation.page import Shot, html_page
 from fusion_rt.evaluation.result import Result, read_result, write_result
-from fusion_rt.evaluation.scenes import ScenePlan, Shown, demo_calibration, scenes
+from fusion_rt.evaluation.scenes import ScenePlan, Shown, demo_calibration, peopled, scenes
 from fusion_rt.evaluation.subsets import can_place, mode_of, named_subsets, subset_name, subsets_of
 from fusion_rt.evaluation.tables import BEGIN, END, write_card
 from fusion_rt.model.moments import Moment, write_moments
 from fusion_rt.perception import Answer, Mounts, Perception, open_model
 from fusion_rt.sim.models import CLASSES
+from fusion_rt.sim.scenario import random_scenario
 
 pytest.importorskip("embreex", reason="moments are rendered: needs the extra sim")
 KINDS = ("camera", "lidar", "audio", "gps")
@@ -250,6 +251,15 @@ def test_a_wrong_clock_hides_how_late_the_picture_is(shown: list[Shown]) -> None
     wrong = corrupted("camera_clock_100ms_off", late)
     assert wrong.camera_ns == wrong.anchor_ns
     assert wrong.ego_at_camera == wrong.ego
+
+
+def test_every_second_world_is_peopled_with_what_is_rare() -> None:
+    scenario = random_scenario(500_006)
+    assert peopled(scenario, 500_005) is scenario
+    more = peopled(scenario, 500_006)
+    assert more.traffic.trucks == scenario.traffic.trucks + 5
+    assert len(more.traffic.sirens) == len(scenario.traffic.sirens) + 2
+    assert at_night(more).traffic == more.traffic
 
 
 def test_conditions_of_the_world_reach_the_moments() -> None:

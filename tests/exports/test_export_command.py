@@ -44,4 +44,5 @@ def test_a_damaged_calibration_is_told_and_costs_only_the_places(tmp_path: Path)
         writer.write(entry("detections/fused", found(5, 1), seq=0, sent_ns=5, recv_ns=5))
     out, err = run(str(tmp_path / "a.mcap"), "--detections", str(tmp_path / "d.json"))
     assert "1 sets" in out
-    assert "the log's calibration is not used: calibration.yaml: expected a mapping" in err
+    assert "the log's calibration is not used: log " in err
+    assert "a.mcap: calibration.yaml: expected a mapping" in err

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from fusion_rt.errors import FleetError
+from fusion_rt.fleet import jobs
 from fusion_rt.fleet.cluster import run_on_ray
+from fusion_rt.fleet.jobs import DECISIONS
 from fusion_rt.fleet.task import Outcome, Slice, tasks_for
 from tests.fleet.jobs import open_job
+from tests.fleet.test_jobs import write_log
 
 ray = pytest.importorskip("ray", reason="needs the extra `cluster`")
 # Ray leaves sockets and files of its own to the garbage collector.
@@ -27,15 +30,19 @@ def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray.shutdown()
 
 
-def run(folder: Path, names: list[str]) -> dict[str, Outcome]:
+def run(folder: Path, names: list[str], logs: list[Path]) -> dict[str, Outcome]:
     tasks = tasks_for([Slice(log=f"{name}.mcap") for name in names], [str(folder)])
+    tasks += tasks_for([Slice(log=str(log)) for log in logs], [DECISIONS])
     outcomes = run_on_ray(tasks, open_job, "local", fleet=os.getpid(), jobs=2)
     return {Path(outcome.task.slice.log).stem: outcome for outcome in outcomes}
 
 
 @pytest.mark.timeout(120)
 def test_a_real_runtime_replays_retries_and_reports_what_failed(tmp_path: Path) -> None:
-    found = run(tmp_path, ["a", "bad", "bug", "kill", "once", "bb", "ccc"])
+    log = write_log(tmp_path / "real.mcap", 2, 1)
+    found = run(tmp_path, ["a", "bad", "bug", "kill", "once", "bb", "ccc"], [log])
+    here = jobs.open_job(None, DECISIONS)(Slice(log=str(log)))
+    assert found.pop("real").row["digest"] == here["digest"]
     done = {name: outcome.row["sets"] for name, outcome in found.items() if not outcome.reason}
     assert done == {"a": 1, "bb": 2, "ccc": 3, "once": 4}
     assert found["bad"].verdict == "refused"

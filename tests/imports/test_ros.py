@@ -322,6 +322,17 @@ def test_bad_messages_are_counted_by_cause_and_cost_nothing_else(tmp_path: Path)
         }
 
 
+def test_a_stamp_of_0_is_the_arrival_and_one_before_1970_is_bad(tmp_path: Path) -> None:
+    ros = Ros(2)
+    stamps = (0, -(10**9))
+    images = [(STAMP_NS + n, ros.image(ns, PIXELS, "bgr8")) for n, ns in enumerate(stamps)]
+    path = ros.write(tmp_path / "bag", {"/i": images})
+    with open_source(path, ImportOptions()) as source:
+        (one,) = source.messages()
+        assert source.counters == {"/i: a stamp before 1970": 1}
+    assert one.message.stamp_ns == STAMP_NS
+
+
 def test_a_map_chooses_and_names(tmp_path: Path) -> None:
     ros = Ros(2)
     image = ros.image(STAMP_NS, PIXELS, "bgr8")

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from fusion_rt.latency.budgets import Budget, LatencyOptions
-from fusion_rt.latency.metrics import CONTENT_TYPE, MetricsPage, metrics_text
+from fusion_rt.latency.metrics import CONTENT_TYPE, MetricsPage, metrics_text, snapshot_of
 from tests.latency.samples import CAMERA, LIDAR, arrive, ledger_with_rows, times
 
 SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?P<labels>\{.*\})? (?P<value>\S+)")
@@ -48,8 +48,12 @@ def ledger():
     return ledger
 
 
+def snapshot(ledger):
+    return snapshot_of(ledger, {CAMERA: "silent", LIDAR: "alive"}, "MINIMAL")
+
+
 def page(ledger):
-    return metrics_text(ledger, {CAMERA: "silent", LIDAR: "alive"}, "MINIMAL")
+    return metrics_text(snapshot(ledger))
 
 
 def test_the_page_is_in_the_text_format_and_holds_the_ledger(ledger):
@@ -83,12 +87,19 @@ def test_frames_still_open_are_no_counter(ledger):
     assert "in_flight" not in page(ledger)
 
 
+def test_a_snapshot_stays_as_it_was(ledger):
+    before = snapshot(ledger)
+    text = metrics_text(before)
+    ledger.answered(times(900), {LIDAR: [arrive(ledger, LIDAR, 9, 900)]})
+    assert metrics_text(before) == text != page(ledger)
+
+
 def test_the_page_is_served_on_loopback_and_gone_when_closed(ledger):
     with MetricsPage() as served:
-        served.update(page(ledger))
+        served.show(snapshot(ledger))
         with urllib.request.urlopen(served.address, timeout=5) as answer:
             assert answer.headers["Content-Type"] == CONTENT_TYPE
-            parse(answer.read().decode())
+            assert parse(answer.read().decode()) == parse(page(ledger))
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{served.port}/else", timeout=5)
         port = served.port

@@ -10,7 +10,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.session import attach_session
 from fusion_rt.transport.subscriber import Subscriber
-from tests.process.rigs import CLOCK, directory, is_nothing_left, running, wait_until
+from tests.process.rigs import CLOCK, directory, fusion_rt, is_nothing_left, running, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -73,3 +73,13 @@ def test_a_killed_fusion_is_back_and_the_rig_goes_on(fused, answers):
     )
     assert health.processes[-1].node == "fuse"
     assert fused.node("fuse") != pid
+
+
+def test_the_demo_loses_sensors_and_leaves_a_report_with_pictures(tmp_path):
+    rig = world.write_rig(tmp_path)
+    ran = fusion_rt("demo", rig, "--seconds", 12, "--output", tmp_path / "report")
+    assert ran.returncode == 0, ran.stderr
+    assert "fused: MINIMAL without" in ran.stdout
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("<figure><img src='data:image/jpeg") >= 3
+    assert (tmp_path / "report" / "scene0.jpg").stat().st_size > 10_000

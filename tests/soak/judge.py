@@ -30,21 +30,35 @@ class Sample:
     bytes: int
 
 
-def answers_are_whole(rows, heard, period_ns) -> Finding:
-    """Numbers without a hole, reference times in order and no more than a period apart."""
+def answers_are_whole(rows, heard, reference, most_step_ns) -> Finding:
+    """Each message of the reference stream is answered unless it came late or cannot be used.
+
+    And the answers have numbers without a hole, in order of time, without a pause beyond what the
+    synchronizer takes to carry on without its reference.
+    """
     answers = [row for row in rows if isinstance(row, AnswerRow)]
     numbers = [answer.number for answer in answers]
-    references = [stamp_ns for _, stamp_ns, _ in heard]
-    steps = [b - a for a, b in pairwise(references)]
     seqs = [seq for seq, _, _ in heard]
-    wrong = [step for step in steps if step <= 0 or step > 1.5 * period_ns]
-    holds = (
-        numbers == list(range(len(numbers)))
-        and seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-        and not wrong
+    steps = [b - a for a, b in pairwise(stamp_ns for _, stamp_ns, _ in heard)]
+    odd = [step for step in steps if not 0 < step <= most_step_ns]
+    answered = {answer.reference_ns for answer in answers}
+    of_reference = [row for row in rows if isinstance(row, FrameRow) and row.topic == reference]
+    forgotten = sum(
+        row.count
+        for row in of_reference
+        if row.outcome in ("used", "superseded") and row.stamp_ns not in answered
     )
-    worst = max(steps, default=0) / NS_PER_MS
-    found = f"{len(answers)} answers, {len(heard)} heard, {len(wrong)} odd steps, {worst:.0f} ms"
+    holds = (
+        len(numbers) > 0
+        and numbers == list(range(len(numbers)))
+        and seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+        and not odd
+        and not forgotten
+    )
+    found = (
+        f"{len(answers)} answers, {len(heard)} heard, {forgotten} of {len(of_reference)} messages "
+        f"of {reference} without one, {len(odd)} odd steps, longest {max(steps) / NS_PER_MS:.0f} ms"
+    )
     return Finding("every reference time has one answer", holds, found)
 
 

@@ -6,6 +6,7 @@ import pytest
 from fusion_rt.faults import parse_schedule
 from fusion_rt.latency.rows import AnswerRow, FrameRow
 from tests.latency.runs import RATES_HZ, make_run
+from tests.latency.samples import LIDAR
 from tests.soak.judge import (
     Sample,
     answers_are_whole,
@@ -15,7 +16,7 @@ from tests.soak.judge import (
 )
 from tests.soak.schedule import random_faults
 
-PERIOD_NS = 100_000_000
+MOST_STEP_NS = 150_000_000
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +39,26 @@ def changed(rows, index, **fields):
 
 
 def test_a_good_run_passes_everything(rows, heard):
-    assert answers_are_whole(rows, heard, PERIOD_NS).holds
+    assert answers_are_whole(rows, heard, LIDAR, MOST_STEP_NS).holds
     assert every_frame_has_a_row(rows).holds
     assert hops_sum_up(rows, heard).holds
 
 
 def test_an_answer_that_is_missing_is_found(rows, heard):
-    assert not answers_are_whole(rows[:7] + rows[8:], heard, PERIOD_NS).holds
-    assert not answers_are_whole(rows, heard[:7] + heard[8:], PERIOD_NS).holds
+    assert not answers_are_whole(rows[:7] + rows[8:], heard, LIDAR, MOST_STEP_NS).holds
+    assert not answers_are_whole(rows, heard[:7] + heard[8:], LIDAR, MOST_STEP_NS).holds
     twice = [*heard[:8], heard[7], *heard[8:]]
-    assert not answers_are_whole(rows, twice, PERIOD_NS).holds
+    assert not answers_are_whole(rows, twice, LIDAR, MOST_STEP_NS).holds
+
+
+def test_a_reference_that_was_not_answered_is_found(rows, heard):
+    index = next(
+        n for n, row in enumerate(rows) if isinstance(row, FrameRow) and row.topic == LIDAR
+    )
+    other = changed(rows, index, outcome="superseded", stamp_ns=rows[index].stamp_ns + 5)
+    assert not answers_are_whole(other, heard, LIDAR, MOST_STEP_NS).holds
+    late = changed(rows, index, outcome="late", stamp_ns=rows[index].stamp_ns + 5)
+    assert answers_are_whole(late, heard, LIDAR, MOST_STEP_NS).holds
 
 
 def test_a_frame_without_a_row_or_with_two_is_found(rows):
