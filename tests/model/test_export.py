@@ -70,11 +70,9 @@ def test_every_graph_is_static_and_of_operators_that_engines_take(
 def test_onnxruntime_answers_as_torch_does(run: Path, model_dir: Path, name: str) -> None:
     _, model, _ = read_average(run)
     torch.manual_seed(3)
-    inputs = [
-        torch.randint(0, 256, x.shape, dtype=torch.uint8) if x.dtype == torch.uint8
-        else torch.rand_like(x)
-        for x in example_inputs(model)[name]
-    ]  # fmt: skip
+    inputs = list(_inputs(model, (1.0, 1.0, 1.0, 1.0)).values())
+    if name != "fusion":
+        inputs = [(255 * torch.rand(x.shape)).to(x.dtype) for x in example_inputs(model)[name]]
     with torch.no_grad():
         expected = getattr(model, name)(*inputs)
     session = _session(model_dir / f"{name}.onnx")
@@ -82,9 +80,9 @@ def test_onnxruntime_answers_as_torch_does(run: Path, model_dir: Path, name: str
     got = session.run(None, feed)
     wanted = [x.numpy() for x in (expected if len(got) > 1 else [expected])]
     if name == "fusion":  # places of almost the same score may stand in another order
-        apart = np.abs(np.diff(wanted[1][0], prepend=2, append=-1)) > 1e-4
+        apart = np.abs(np.diff(wanted[1][0], prepend=2, append=-1)) > 1e-5
         clear = apart[1:] & apart[:-1]
-        assert clear.sum() > 16
+        assert clear.sum() > 4
         got, wanted = ([x[0][clear] if x.shape[1] == 64 else x for x in xs] for xs in (got, wanted))
     for one, other in zip(got, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-4)
@@ -108,7 +106,7 @@ def test_a_graph_that_engines_refuse_is_not_written_silently(tmp_path: Path) -> 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.topk(4000).values
 
-    with pytest.raises(EngineBuildError, match="TopK .* has K = 4000"):
+    with pytest.raises(EngineBuildError, match=r"TopK .* has K = 4000"):
         export_graph(Unique(), (torch.rand(5000),), ["x"], ["y"], tmp_path / "bad.onnx")
 
 
