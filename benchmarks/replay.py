@@ -1,6 +1,6 @@
 """How fast logs are read and decided on: beside reading the bytes alone, in one run.
 
-    python -m benchmarks.replay [LOG] [--rounds 5]
+    python -m benchmarks.replay [LOG] [--rounds 5] [--model DIR]
 
 Without a log, one is made: the demo rig at full size, 30 s. Figures are seconds of log per
 second of this thread's CPU, and their ratio to the floor.
@@ -24,6 +24,7 @@ from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
 from fusion_rt.replay.lockstep import DecisionsOnly
+from fusion_rt.replay.open import opened_fusion
 from fusion_rt.replay.plan import plan_of, rig_of
 from fusion_rt.replay.run import Replay, whole
 from fusion_rt.rig import find_rig, load_rig
@@ -35,10 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("log", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", help="also the share of its networks in a replay")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = arguments.log or make(Path(folder, "drive.mcap"))
         measure(log, arguments.rounds)
+        if arguments.model:
+            measure_model(log, arguments.model, arguments.rounds)
 
 
 def make(path: Path) -> Path:
@@ -94,6 +98,53 @@ def measure(path: Path, rounds: int) -> None:
             f"{way:20} x{seconds / cost:7.0f}   {size / cost:6.0f} MB/s   {cost / floor:5.1f} floor"
         )
     print(f"seek to the middle   {seek_ms(path):.1f} ms until the first message, by the clock")
+
+
+def measure_model(path: Path, model: str, rounds: int) -> None:
+    """By the clock, in one thread: what the machine could do without reading and deciding."""
+    shares: dict[str, list[float]] = {"networks": [], "model": []}
+    whole_s = []
+    for _ in range(rounds):
+        spent, in_all_s, sets = replay_with(path, model)
+        whole_s.append(in_all_s)
+        for name, seconds in spent.items():
+            shares[name].append(seconds / in_all_s)
+    networks, whole_model = (statistics.median(each) for each in shares.values())
+    print(
+        f"asap with {Path(model).name}: {sets} sets, {statistics.median(whole_s):.1f} s; "
+        f"{whole_model:.1%} of the throughput of the model with its preprocessing, "
+        f"{networks:.1%} of that of its networks alone"
+    )
+
+
+def replay_with(path: Path, model: str) -> tuple[dict[str, float], float, int]:
+    """Seconds inside the networks and inside the model, seconds in all, and sets."""
+    with LogReader(path) as log:
+        rig = rig_of(log, model)
+        plan, part = plan_of(rig, log), whole(log)
+        topics = [stream.topic for stream in plan.streams]
+        spent = {"networks": 0.0, "model": 0.0}
+        with opened_fusion(plan, rig.calibration, part.start_ns) as fusion:
+            perception = fusion._fuser._perception
+            for engine in perception.engines.values():
+                engine.run = timed(engine.run, spent, "networks")
+            for name in ("encode_camera", "encode_lidar", "encode_audio", "fuse"):
+                setattr(perception, name, timed(getattr(perception, name), spent, "model"))
+            start = time.perf_counter()
+            run = Replay(log, topics, fusion, part, FaultSchedule())
+            sets = sum(1 for _ in run.answers())
+            return spent, time.perf_counter() - start, sets
+
+
+def timed(work: Callable[..., object], spent: dict[str, float], name: str) -> Callable[..., object]:
+    def run(*arguments: object, **named: object) -> object:
+        start = time.perf_counter()
+        try:
+            return work(*arguments, **named)
+        finally:
+            spent[name] += time.perf_counter() - start
+
+    return run
 
 
 def cpu_s(work: Callable[[], object]) -> float:

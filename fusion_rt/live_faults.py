@@ -92,6 +92,7 @@ class _Pump(Generic[M]):
 
     def messages(self) -> Iterator[M | None]:
         """What is due, and None at each read deadline; until the driver ends."""
+        yielded_ns = self._clock.now_ns()
         while True:
             now_ns = self._clock.now_ns()
             if self._injector.is_killed(now_ns):
@@ -106,8 +107,10 @@ class _Pump(Generic[M]):
                     wait_ns = min(due_ns - now_ns, READ_DEADLINE_NS)
                     self._changed.wait(wait_ns / NS_PER_S)
                     message = None
-            if message is not None or self._clock.now_ns() - now_ns >= READ_DEADLINE_NS:
+            # Counted from the last one: what is held back wakes us without being yielded.
+            if message is not None or self._clock.now_ns() - yielded_ns >= READ_DEADLINE_NS:
                 yield message
+                yielded_ns = self._clock.now_ns()
         if self._failure is not None:
             raise self._failure
 

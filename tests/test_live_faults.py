@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -90,6 +91,13 @@ def test_a_kill_is_a_real_one(monkeypatch):
     ):
         list(messages)
     assert killed == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_a_driver_whose_messages_are_all_dropped_still_shows_that_it_lives():
+    with faulty(partial(driver, count=150), port(), session("gps drop")) as messages:
+        yielded = list(messages)
+    assert yielded
+    assert all(message is None for message in yielded)
 
 
 def test_faults_are_noted_with_their_times_for_the_report():

@@ -253,6 +253,15 @@ def test_latest_before_never_takes_the_future():
     assert complete.members["camera"].quality == "held"
 
 
+def test_what_is_at_hand_is_not_waited_for():
+    specs = [StreamSpec("camera", 30, 50 * MS, mode="at_hand"), RIG[1]]
+    feed = Feed(Synchronizer(streams=specs, reference="lidar"))
+    feed.push("camera", -40)
+    (complete,) = feed.push("lidar", 0)
+    assert complete.members["camera"].payload == "camera@-40"
+    assert complete.members["camera"].quality == "nearest"
+
+
 def test_interpolate_brings_the_two_around_the_reference():
     specs = [*RIG[:2], StreamSpec("gps", 10, 55 * MS, mode="interpolate")]
     feed = Feed(Synchronizer(streams=specs, reference="lidar"))

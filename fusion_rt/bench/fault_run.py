@@ -8,6 +8,7 @@ import yaml
 
 from fusion_rt.bench.fault_cases import PlacedCase, short_forms
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, states_of
+from fusion_rt.bench.latency_run import expect_fusion
 from fusion_rt.bench.prerender import played_tree, prerender, write_rig
 from fusion_rt.bench.rig_run import RigRun, log_end, running
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -32,6 +33,7 @@ def watch_faults(
     say: Callable[[str], None],
 ) -> Seen:
     """Run the rig through the cases; simulated sensors are played from memory, in a loop."""
+    expect_fusion(rig)
     files = prerender(rig, folder, loop_s, lambda topic: say(f"rendering {topic}"))
     path = write_rig(played_tree(rig, files), folder / "rig.yaml")
     schedule = folder / "faults.yaml"

@@ -22,6 +22,7 @@ class Bench:
     def __init__(
         self, rig: Rig, folder: Path, warm_up_s: float, say: Callable[[str], None]
     ) -> None:
+        expect_fusion(rig)
         self._rig = rig
         self._folder = folder
         self._warm_up_s = warm_up_s
@@ -56,6 +57,12 @@ class Bench:
             return one
 
         return find_sustained(trial)
+
+
+def expect_fusion(rig: Rig) -> None:
+    """Refuse a rig that answers nothing, before anything is rendered."""
+    if rig.fusion is None:
+        raise BenchError(f"expected a rig that fuses, {rig.name} has no section `fusion`")
 
 
 def trial_of(summary: Summary, speed: float, reference_hz: float, drop_limit: float) -> Trial:

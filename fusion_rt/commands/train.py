@@ -105,7 +105,8 @@ def _asked_to_stop() -> Iterator[list[int]]:
 def _shown(console: Console, begun: float) -> Iterator["Report"]:
     columns = (BarColumn(), TextColumn("{task.percentage:5.1f} %"), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
-        task = progress.add_task("", total=1.0, completed=begun)  # type: ignore[arg-type]  # a share
+        task = progress.add_task("", total=1.0)
+        progress.update(task, completed=begun)
 
         def report(row: dict[str, float]) -> None:
             losses = "  ".join(f"{name} {row[name]:.3f}" for name in _SHOWN if name in row)

@@ -10,8 +10,9 @@ from fusion_rt.fleet.run import RUN, detections_of
 from fusion_rt.fleet.runs import keep, part_of
 from fusion_rt.fleet.task import Job, Row, Slice
 from fusion_rt.logs.read import LogReader
-from fusion_rt.replay.plan import plan_of
-from fusion_rt.replay.run import Replay, RunResult, rig_of
+from fusion_rt.replay.lockstep import DecisionsOnly
+from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.run import Replay, RunResult
 
 RECORDED = "recorded"
 """In place of a model: what the rig itself detected, as it stands in the log."""
@@ -37,18 +38,19 @@ def _recorded(part: Slice) -> Row:
 
 def _decided(runs: Path | None, part: Slice) -> Row:
     with LogReader(Path(part.log)) as log:
-        replay = Replay(log, plan_of(rig_of(log), log), part_of(log, part), FaultSchedule())
+        plan, piece = plan_of(rig_of(log), log), part_of(log, part)
+        topics = [stream.topic for stream in plan.streams]
+        fusion = DecisionsOnly(plan, piece.start_ns)
+        replay = Replay(log, topics, fusion, piece, FaultSchedule())
         answers = list(replay.answers())
         kept = keep(answers, runs, DECISIONS, part)
         return {**row_of(answers), **_of_result(replay.result()), RUN: kept}
 
 
 def _of_result(result: RunResult) -> Row:
-    wait, compute = result.latency_ms["wait"], result.latency_ms["compute"]
     return {
-        "wait_p50_ms": wait.get("p50"),
-        "wait_p99_ms": wait.get("p99"),
-        "compute_p99_ms": compute.get("p99"),
+        "wait_p50_ms": result.wait_ms.get("p50"),
+        "wait_p99_ms": result.wait_ms.get("p99"),
         "speed": result.speed,
         "undecodable": sum(result.undecodable.values()),
         "digest": result.digest,

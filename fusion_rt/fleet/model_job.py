@@ -20,9 +20,8 @@ from fusion_rt.messages import Detections, Message
 from fusion_rt.model_file import Model, ModelFile, find_model, load_model
 from fusion_rt.perception import Mounts, open_model
 from fusion_rt.replay.decisions import answered, digest_of
-from fusion_rt.replay.plan import plan_of
+from fusion_rt.replay.plan import plan_of, rig_of
 from fusion_rt.replay.run import Slice as Part
-from fusion_rt.replay.run import rig_of
 from fusion_rt.transport.inbox import Received
 
 _AFTER_NS = NS_PER_S // 2

@@ -107,7 +107,7 @@ class FusionCore:
         """
         stream = self._streams[topic]
         if stream.kind == "audio":
-            return self._begins_stride(topic, header.stamp_ns)
+            return self.begins_stride(topic, header.stamp_ns)
         if stream.kind != "camera" or self.plan.options.encode_all or topic == self.plan.reference:
             return True
         return self._grid.is_near(header.stamp_ns, stream.period_ns // 2 + _SLACK_NS)
@@ -169,7 +169,8 @@ class FusionCore:
         shift_ns = time_ns + member.error_ns - member.stamp_ns
         self.motion.shift_ns = shift_ns if abs(shift_ns) > _CLOCK_OFF_NS else 0
 
-    def _begins_stride(self, topic: str, stamp_ns: int) -> bool:
+    def begins_stride(self, topic: str, stamp_ns: int) -> bool:
+        """Whether a chunk of sound is the first of its stride; once per chunk."""
         stride = stamp_ns // AUDIO_STRIDE_NS
         is_new = stride != self._strides_ns.get(topic)
         self._strides_ns[topic] = stride

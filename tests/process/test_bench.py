@@ -68,7 +68,7 @@ def test_a_broken_gate_and_a_better_baseline_are_exit_code_1(rig, measured):
 def test_a_silent_sensor_is_told_and_comes_back(rig, tmp_path):
     cases = [c for c in cases_of(["gps/main"], is_quick=True) if c.fault in ("none", "silent")]
     slot = Slot(fault_s=1.5, rest_s=2.5)
-    placed = place(cases, slot, first_s=6.0)
+    placed = place(cases, slot, first_s=9.0)
     told = []
     seen = watch_faults(load_rig(rig), placed, tmp_path, 4.0, told.append)
     healthy, silent = rows_of(placed, seen, lambda _: None)

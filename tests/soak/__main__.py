@@ -5,6 +5,7 @@ and what was found; exit code 1 when something does not.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,7 +43,7 @@ SETTLE_S = 3.0
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="soak-") as short:
-        findings = soak(arguments, Path(short))
+        findings = soak(arguments, Path(short), arguments.rows or Path(short, "kept"))
     for finding in findings:
         print(f"{'ok  ' if finding.holds else 'WRONG'} {finding.what}: {finding.found}")
     sys.exit(0 if all(finding.holds for finding in findings) else 1)
@@ -55,10 +56,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--loop", type=float, default=6.0, help="seconds that are played in a loop")
     parser.add_argument("--without-faults", action="store_true")
+    parser.add_argument("--rows", type=Path, help="keep the ledger's rows here")
     return parser.parse_args()
 
 
-def soak(arguments: argparse.Namespace, folder: Path) -> list:
+def soak(arguments: argparse.Namespace, folder: Path, kept: Path) -> list:
     rig, seconds = load_rig(find_rig(arguments.rig)), arguments.minutes * 60
     files = prerender(rig, folder, arguments.loop, lambda topic: print(f"rendering {topic}"))
     path = write_rig(played_tree(rig, files), folder / "rig.yaml")
@@ -68,7 +70,8 @@ def soak(arguments: argparse.Namespace, folder: Path) -> list:
     print(f"{len(forms)} faults in {arguments.minutes:g} minutes", flush=True)
     with running(path, folder, ["--faults", str(folder / "faults.yaml")]) as rig_run:
         heard, samples = listen(rig_run, seconds)
-    rows = list(read_rows(folder / "rows"))
+    shutil.copytree(folder / "rows", kept, dirs_exist_ok=True)
+    rows = list(read_rows(kept))
     return [
         answers_are_whole(rows, heard, REFERENCE, MOST_STEP_NS),
         every_frame_has_a_row(rows),
