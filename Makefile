@@ -1,5 +1,5 @@
 PYTHON ?= python3
-SECONDS ?= 20
+SECONDS ?= 60
 # What to install beside the package. Tests of what is not installed are skipped, with the reason.
 EXTRAS ?= dev
 
@@ -10,7 +10,7 @@ CXX_SOURCES := $(wildcard kernels/*.cpp kernels/*.h kernels/*.cu kernels/*.cuh f
 .PHONY: demo test setup lint types format docs bench package clean
 
 demo: setup  ## the whole rig, simulated, with a live view
-	$(BIN)/fusion-rt demo --seconds $(SECONDS)
+	$(BIN)/fusion-rt demo sim --seconds $(SECONDS)
 
 test: lint types  ## all checks
 	$(BIN)/pytest

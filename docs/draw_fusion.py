@@ -21,7 +21,7 @@ from fusion_rt.demo_report import SceneDrawer
 from fusion_rt.engine.engine import EngineOptions
 from fusion_rt.fusion.inline import InlineFusion
 from fusion_rt.fusion.options import FusionOptions, plan_fusion
-from fusion_rt.fusion.runner import mounts_of
+from fusion_rt.fusion.runner import antenna_m, mounts_of
 from fusion_rt.kernels import fingerprint
 from fusion_rt.messages import CameraFrame, Detections, LidarSweep
 from fusion_rt.perception import open_model
@@ -53,7 +53,7 @@ def main() -> None:
     drive = Drive(rig, scenario_named("urban_day", 1), 1)
     mounts = mounts_of(plan, rig.calibration)
     with open_model(Path(plan.model), mounts, "onnxruntime", EngineOptions(threads=2)) as model:
-        fusion = InlineFusion(plan, model, NS_PER_S, (0.4, 0.0, 1.62))
+        fusion = InlineFusion(plan, model, NS_PER_S, antenna_m(plan, rig.calibration))
         Pictures(SceneDrawer(plan, rig.calibration)).draw(fusion, drive)
 
 

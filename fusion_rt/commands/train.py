@@ -51,17 +51,17 @@ def train_command(
     from fusion_rt.model.train_config import load_train_config
 
     loaded = load_train_config(config)
-    console = Console()
-    if render:
-        _render(loaded, render, console)
     torch.set_num_threads(threads)
     with joined_ranks(device) as ranks, _asked_to_stop() as stops:
+        console = Console(quiet=not ranks.is_first)
+        if render and ranks.is_first:
+            _render(loaded, render, console)
+        ranks.agreed(0)  # the others wait for the worlds
         trainer = Trainer(loaded, output, RigClock.starting_now(), ranks)
         with _shown(console, trainer.progress) as report:
             trainer.run(report, lambda: bool(stops))
-    if ranks.is_first:
-        done = "finished" if trainer.progress >= 1 else "stopped; the same command goes on"
-        console.print(f"{done}: {trainer.steps} steps, {trainer.samples} moments, in {output}")
+    done = "finished" if trainer.progress >= 1 else "stopped; the same command goes on"
+    console.print(f"{done}: {trainer.steps} steps, {trainer.samples} moments, in {output}")
 
 
 def _torch() -> ModuleType:

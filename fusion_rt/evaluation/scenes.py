@@ -71,12 +71,15 @@ def peopled(scenario: Scenario, seed: int) -> Scenario:
     if seed % 2:
         return scenario
     traffic, layout = scenario.traffic, scenario.layout
-    siren = Siren(start_s=0.5, route="roaming", pattern="yelp", distance_m=45.0)
+    sirens = (
+        Siren(start_s=0.5, route="roaming", pattern="yelp"),
+        Siren(start_s=0.5, route="behind", pattern="hilo", distance_m=30.0),
+    )
     traffic = msgspec.structs.replace(
         traffic,
         trucks=traffic.trucks + 5,
         cyclists=traffic.cyclists + 16,
-        sirens=(*traffic.sirens, siren, siren),
+        sirens=(*traffic.sirens, *sirens),
     )
     layout = msgspec.structs.replace(layout, parked=0.4 * layout.parked)
     return msgspec.structs.replace(scenario, traffic=traffic, layout=layout)

@@ -170,6 +170,7 @@ class FusionCore:
         self.motion.shift_ns = shift_ns if abs(shift_ns) > _CLOCK_OFF_NS else 0
 
     def begins_stride(self, topic: str, stamp_ns: int) -> bool:
+        """Whether a chunk of sound is the first of its stride; once per chunk."""
         stride = stamp_ns // AUDIO_STRIDE_NS
         is_new = stride != self._strides_ns.get(topic)
         self._strides_ns[topic] = stride

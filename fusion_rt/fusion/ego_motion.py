@@ -4,6 +4,7 @@ Fixes come in with their times; everything is computed for a time asked for. Wit
 known motion holds for LIMIT_NS, straight on, and is flagged by its age; after that nothing is said.
 """
 
+import copy
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -60,6 +61,12 @@ class EgoMotion:
         self._origin: tuple[float, float, float] | None = None
         self._heading_deg: float | None = None
         self._poses: deque[tuple[int, Pose]] = deque(maxlen=_REMEMBERED)
+
+    def snapshot(self) -> "EgoMotion":
+        """What is known now, for another thread: it learns nothing more."""
+        known = copy.copy(self)
+        known._fixes, known._poses = self._fixes.copy(), self._poses.copy()
+        return known
 
     def add(self, fix: GpsFix) -> None:
         """Take in a fix; one that is older than the last begins anew, its clock stepped back."""

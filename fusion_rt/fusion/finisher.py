@@ -1,6 +1,5 @@
 """Fuse and publish, live: a thread that takes sets in order and waits for their encoders."""
 
-import copy
 import logging
 import queue
 import threading
@@ -70,7 +69,7 @@ class Finisher:
 
     def submit(self, fusion_set: FusionSet, motion: EgoMotion) -> None:
         """Answer it after those before it."""
-        self._jobs.put(Job(fusion_set, copy.deepcopy(motion)))
+        self._jobs.put(Job(fusion_set, motion.snapshot()))
 
     def close(self) -> None:
         """Ends after what was submitted."""

@@ -36,12 +36,9 @@ class Intake:
         stream = self._streams[header.topic]
         frame = self._ledger.arrived(header, recv_ns)
         item = Item(topic=stream.topic, kind=stream.kind, stamp_ns=header.stamp_ns, frames=[frame])
-        message, problem = None, None
-        is_wanted = self._core.is_wanted(header, stream.topic)
-        if is_wanted or stream.kind == "audio":  # every chunk is part of some window
-            message = open_message()
-            problem = self._problem(message, frame)
-        is_member = is_wanted and problem is None
+        message = open_message()  # also what is not wanted: damage must show at the full rate
+        problem = self._problem(message, frame)
+        is_member = problem is None and self._core.is_wanted(header, stream.topic)
         if is_member:
             self._fill(item, message)
         sets = self._core.arrived(header, stream.topic, recv_ns, item, is_member=is_member)

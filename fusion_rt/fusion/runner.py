@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _LOOK_NS = 20 * NS_PER_MS
 """How long the loop may sleep: results and failures are booked this late at most."""
 _BURST = 256
+_QUEUED = 64
+"""Headers per topic: all of them are for the synchronizer and the books; lanes keep the newest."""
 _SHOW_NS = NS_PER_S
 """Between two snapshots for Prometheus, which scrapes a few times a minute."""
 
@@ -84,7 +86,7 @@ class FusionRunner:
         with contextlib.ExitStack() as opened:
             remotes = _remotes(self._plan)
             inbox = opened.enter_context(
-                Subscriber(topics, self._session, self._clock, remotes=remotes)
+                Subscriber(topics, self._session, self._clock, _QUEUED, remotes)
             )
             publisher = opened.enter_context(
                 Publisher(FUSION_TOPIC, self._session, self._clock, "fuse")

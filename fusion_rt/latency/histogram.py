@@ -26,7 +26,8 @@ class Histogram:
         self.negative = 0
         """How many were below 0."""
         self.min_ns = self.max_ns = self.sum_ns = 0
-        self._buckets = np.zeros(_bucket(MAX_NS) + 1, np.int64)
+        # Written, not np.zeros: pages that are only promised come one by one, and look like a leak.
+        self._buckets = np.full(_bucket(MAX_NS) + 1, 0, np.int64)
 
     def add(self, value_ns: int) -> None:
         if value_ns < 0:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 ROS1_MAGIC = b"#ROSBAG"
 _METADATA = "metadata.yaml"
 _MOST_METADATA = 4 << 20
-_DAMAGES = (OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, struct.error)
+_DAMAGES = (
+    *(OSError, ValueError, LookupError, EOFError, AssertionError, ArithmeticError),
+    *(TypeError, AttributeError, RuntimeError, MemoryError, struct.error),
+)
 """What rosbags lets through where the bytes are not what they should be."""
 
 
@@ -176,10 +179,8 @@ class _Ros2Bag:
 
     def decoded(self, topic: str, data: bytes) -> Any:
         kind = self.topics[topic].type
-        try:
+        with _telling(kind):
             return self._store.deserialize_cdr(data, kind)
-        except _DAMAGES as error:
-            raise ValueError(f"no {kind}") from error
 
 
 @contextmanager
@@ -232,10 +233,18 @@ class _Ros1Bag:
 
     def decoded(self, topic: str, data: bytes) -> Any:
         kind = self.topics[topic].type
-        try:
+        with _telling(kind):
             return self._store.deserialize_ros1(data, kind)
-        except _DAMAGES as error:
-            raise ValueError(f"no {kind}") from error
+
+
+@contextmanager
+def _telling(kind: str) -> Iterator[None]:
+    from rosbags.serde import SerdeError
+
+    try:
+        yield
+    except (SerdeError, *_DAMAGES) as error:
+        raise ValueError(f"no {kind}") from error
 
 
 def ros2_types(definitions: dict[str, str]) -> "Typestore":

@@ -1,6 +1,7 @@
 """Reads the recorded bytes of ROS 2 bags, sqlite3 and MCAP: what packets and imports start from."""
 
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,17 @@ import msgspec
 from mcap.exceptions import McapError
 from mcap.reader import McapReader, make_reader
 from mcap.summary import Summary
+from zstandard import ZstdError
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 MCAP_MAGIC = b"\x89MCAP0\r\n"
+
+
+_DAMAGES = (
+    *(McapError, sqlite3.Error, ValueError, LookupError, TypeError, EOFError, AssertionError),
+    *(OSError, RuntimeError, ArithmeticError, MemoryError, struct.error, ZstdError),
+)
+"""What the readers below let through where the bytes are not what they should be."""
 
 
 class StorageError(ValueError):
@@ -72,15 +81,16 @@ def _open_sqlite(path: Path) -> Iterator[Storage]:
     with_uri = f"file:{path.absolute().as_posix().replace('?', '%3f').replace('#', '%23')}"
     database = sqlite3.connect(f"{with_uri}?mode=ro&immutable=1", uri=True)
     try:
-        yield _SqliteStorage(database)
-    except sqlite3.DatabaseError as error:
-        raise StorageError(f"{path}: expected a ROS 2 bag; {error}") from error
+        with _read(path, "a ROS 2 bag"):
+            storage = _SqliteStorage(path, database)
+        yield storage
     finally:
         database.close()
 
 
 class _SqliteStorage:
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self._path = path
         self._database = database
         definitions = self._definitions()
         columns = self._columns("topics")
@@ -118,32 +128,33 @@ class _SqliteStorage:
         )
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
-        names = {self._ids[name]: name for name in topics}
-        marks = ", ".join("?" * len(names))
-        rows = self._database.execute(
-            f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) "
-            "ORDER BY timestamp, id",
-            tuple(names),
-        )
-        for identity, recv_ns, data in rows:
-            yield Stored(names[identity], recv_ns, bytes(data))
+        with _read(self._path, "a ROS 2 bag"):
+            names = {self._ids[name]: name for name in topics}
+            marks = ", ".join("?" * len(names))
+            rows = self._database.execute(
+                f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) "
+                "ORDER BY timestamp, id",
+                tuple(names),
+            )
+            for identity, recv_ns, data in rows:
+                yield Stored(names[identity], recv_ns, bytes(data))
 
 
 @contextmanager
 def _open_mcap(path: Path) -> Iterator[Storage]:
     with path.open("rb") as file:
-        try:
+        with _read(path, "a whole MCAP file"):
             reader = make_reader(file)
             summary = reader.get_summary()
             if summary is None:
                 raise StorageError(f"{path}: expected a finished MCAP file, it has no summary")
-            yield _McapStorage(reader, summary)
-        except McapError as error:
-            raise StorageError(f"{path}: expected a whole MCAP file; {error}") from error
+            storage = _McapStorage(path, reader, summary)
+        yield storage
 
 
 class _McapStorage:
-    def __init__(self, reader: McapReader, summary: Summary) -> None:
+    def __init__(self, path: Path, reader: McapReader, summary: Summary) -> None:
+        self._path = path
         self._reader = reader
         known = summary.statistics
         counts = known.channel_message_counts if known else {}
@@ -167,5 +178,18 @@ class _McapStorage:
             )
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
-        for _, channel, message in self._reader.iter_messages(topics=topics):
-            yield Stored(channel.topic, message.log_time, message.data)
+        with _read(self._path, "a whole MCAP file"):
+            for _, channel, message in self._reader.iter_messages(topics=topics):
+                yield Stored(channel.topic, message.log_time, message.data)
+
+
+@contextmanager
+def _read(path: Path, expected: str) -> Iterator[None]:
+    """Only around what reads: what is wrong with our callers is not to be blamed on the file."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except _DAMAGES as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise StorageError(f"{path}: expected {expected}; {first}") from error

@@ -365,3 +365,31 @@ def test_a_damaged_bag_is_refused_or_gives_what_comes_before(bag: tuple[Ros, Pat
         ):
             came.extend(source.messages())
         assert len(came) < 40
+
+
+def test_whatever_a_damaged_bag_holds_it_is_refused_or_read(bag: tuple[Ros, Path]) -> None:
+    ros, path = bag
+    ros.write(
+        path,
+        {
+            "/i": [(STAMP_NS, ros.image(STAMP_NS, PIXELS, "bgr8"))],
+            "/p": [(STAMP_NS, ros.cloud(STAMP_NS, np.ones(9, XYZI)))],
+            "/tf_static": [(STAMP_NS, ros.transforms({("base_link", "cam"): (1.0, 0.0, 1.0)}))],
+        },
+    )
+    file = path if path.is_file() else next(p for p in path.iterdir() if p.suffix != ".yaml")
+    whole = file.read_bytes()
+    rng = np.random.default_rng(7)
+    refused: list[str] = []
+    for _ in range(25):
+        raw = bytearray(whole)
+        for at in rng.integers(0, len(raw), 6):
+            raw[at] = rng.integers(0, 256)
+        file.write_bytes(raw)
+        try:
+            with open_source(file, ImportOptions()) as source:
+                list(source.messages())
+        except ForeignLogError as error:
+            refused.append(str(error))
+    assert 0 < len(refused) < 25
+    assert all(str(file) in sentence for sentence in refused)

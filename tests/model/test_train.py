@@ -68,6 +68,19 @@ def test_a_run_that_was_killed_goes_on(moments_folder: Path, tmp_path: Path) -> 
     resumed.step(batches(config, resumed.sittings))
 
 
+@pytest.mark.process
+@pytest.mark.timeout(240)
+def test_two_processes_train_one_model(moments_folder: Path, tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(msgspec.to_builtins(small_config(moments_folder, samples=8))))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "-m", "fusion_rt", "train", str(file), "-o", str(run), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finished: 2 steps, 8 moments" in done.stdout
+    assert len((run / LOG).read_text().splitlines()) == 2
+
+
 def test_asked_to_stop_it_saves_and_stops(moments_folder: Path, tmp_path: Path) -> None:
     trainer = _trainer(moments_folder, tmp_path, samples=1000)
     trainer.run(should_stop=lambda: trainer.steps == 1)

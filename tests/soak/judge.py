@@ -1,5 +1,6 @@
 """What must hold of a long run under random faults; each check says what it found."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,8 @@ from fusion_rt.latency.rows import AnswerRow, FrameRow, TotalsRow
 
 MOST_SUM_ERROR_NS = NS_PER_MS // 10
 MOST_GROWTH = 0.01
+MOST_OFF_NS = 50 * NS_PER_MS
+"""Half a period of the reference."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,22 @@ class Sample:
 
 
 def answers_are_whole(rows, heard, reference, most_step_ns) -> Finding:
-    """Each message of the reference stream is answered unless it came late or cannot be used.
+    """Each message of the reference stream is answered at its time, by itself or by a tick.
 
-    And the answers have numbers without a hole, in order of time, without a pause beyond what the
-    synchronizer takes to carry on without its reference.
+    Unless it came late or cannot be used. And the answers have numbers without a hole, in order of
+    time, without a pause beyond what the synchronizer takes to carry on without its reference.
     """
     answers = [row for row in rows if isinstance(row, AnswerRow)]
     numbers = [answer.number for answer in answers]
     seqs = [seq for seq, _, _ in heard]
     steps = [b - a for a, b in pairwise(stamp_ns for _, stamp_ns, _ in heard)]
     odd = [step for step in steps if not 0 < step <= most_step_ns]
-    answered = {answer.reference_ns for answer in answers}
+    answered = sorted(answer.reference_ns for answer in answers)
     of_reference = [row for row in rows if isinstance(row, FrameRow) and row.topic == reference]
     forgotten = sum(
-        row.count
+        _off_ns(row.stamp_ns, answered) > MOST_OFF_NS
         for row in of_reference
-        if row.outcome in ("used", "superseded") and row.stamp_ns not in answered
+        if row.outcome in ("used", "superseded") and row.stamp_ns
     )
     holds = (
         len(numbers) > 0
@@ -60,6 +63,13 @@ def answers_are_whole(rows, heard, reference, most_step_ns) -> Finding:
         f"of {reference} without one, {len(odd)} odd steps, longest {max(steps) / NS_PER_MS:.0f} ms"
     )
     return Finding("every reference time has one answer", holds, found)
+
+
+def _off_ns(stamp_ns, answered) -> int:
+    """From the nearest time that was answered."""
+    place = bisect_left(answered, stamp_ns)
+    near = answered[max(place - 1, 0) : place + 1]
+    return min((abs(one - stamp_ns) for one in near), default=MOST_OFF_NS + 1)
 
 
 def every_frame_has_a_row(rows) -> Finding:

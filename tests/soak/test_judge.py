@@ -55,9 +55,9 @@ def test_a_reference_that_was_not_answered_is_found(rows, heard):
     index = next(
         n for n, row in enumerate(rows) if isinstance(row, FrameRow) and row.topic == LIDAR
     )
-    other = changed(rows, index, outcome="superseded", stamp_ns=rows[index].stamp_ns + 5)
+    other = changed(rows, index, outcome="superseded", stamp_ns=rows[0].reference_ns - 60_000_000)
     assert not answers_are_whole(other, heard, LIDAR, MOST_STEP_NS).holds
-    late = changed(rows, index, outcome="late", stamp_ns=rows[index].stamp_ns + 5)
+    late = changed(rows, index, outcome="late", stamp_ns=rows[0].reference_ns - 60_000_000)
     assert answers_are_whole(late, heard, LIDAR, MOST_STEP_NS).holds
 
 
