@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 
 from fusion_rt.logs.entry import Aside
-from fusion_rt.messages import BOX_COLUMNS, Message
+from fusion_rt.messages import Message
 
 _ASIDE = "transport"
 """Key under which an `Aside` stands beside the message's fields."""
-_ROWS = {"boxes": len(BOX_COLUMNS), "boxes_world": len(BOX_COLUMNS), "contributions": 0}
-"""Width of the arrays of two dimensions; 0: as many as there are members."""
-_NUMBERS = {"type": "array", "description": "numbers; rows where the array has two dimensions"}
+_NUMBERS = {
+    "type": ["array", "object"],
+    "description": "numbers; rows where the array has two dimensions, its shape where it is empty",
+}
 
 
 def json_schema(kind: type[msgspec.Struct], **properties: Any) -> bytes:
@@ -55,9 +56,11 @@ class JsonFormat:
         return message, aside
 
 
-def _listed(array: object) -> list[Any]:
+def _listed(array: object) -> list[Any] | dict[str, Any]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected ndarray, got {type(array).__name__}")
+    if not array.size and array.ndim > 1:  # an empty list would not tell how wide its rows are
+        return {"shape": array.shape}
     if array.dtype.kind != "f" or np.isfinite(array).all():
         plain: list[Any] = array.tolist()
         return plain
@@ -72,15 +75,13 @@ def _named(value: np.floating[Any]) -> float | str:
 
 
 def _with_arrays(fields: dict[str, Any], dtypes: dict[str, np.dtype[Any]]) -> dict[str, Any]:
-    """An empty list does not tell how wide its rows would have been: their meaning does."""
     found = dict(fields)
     for name in dtypes.keys() & fields.keys():
-        if fields[name] is None:
-            continue
-        array = np.array(fields[name], dtypes[name])
-        if not array.size and name in _ROWS:
-            array = array.reshape(len(array), _ROWS[name] or len(fields["members"]))
-        found[name] = array
+        written = fields[name]
+        if isinstance(written, dict):
+            found[name] = np.zeros(written["shape"], dtypes[name])
+        elif written is not None:
+            found[name] = np.array(written, dtypes[name])
     return found
 
 

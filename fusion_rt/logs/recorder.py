@@ -19,7 +19,7 @@ from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig, rig_from
 from fusion_rt.logs.write import OWN, Encoded, encoded
 from fusion_rt.messages import Health, Mode
 from fusion_rt.session import Session
-from fusion_rt.supervisor import HEALTH_TOPIC
+from fusion_rt.supervisor import HEALTH_TOPIC, MOUNTING_TOPIC
 from fusion_rt.transport.inbox import Received
 from fusion_rt.transport.subscriber import Subscriber
 
@@ -172,7 +172,7 @@ def record_session(
     """
     clock, run_dir = session.clock(), Path(session.run_dir)
     rig = logged_rig(rig_from(session.files, run_dir)) if session.files else NO_RIG
-    topics = options.topics or (*session.sensors, FUSED_TOPIC, HEALTH_TOPIC)
+    topics = options.topics or (*session.sensors, FUSED_TOPIC, HEALTH_TOPIC, MOUNTING_TOPIC)
     parts = Parts(Path(options.folder), rig, options, clock, counters)
     (run_dir / SAVE_REQUEST).unlink(missing_ok=True)
     with Subscriber(topics, session, clock, queue_depth=QUEUE_DEPTH) as inbox:

@@ -17,12 +17,11 @@ from fusion_rt.logs.entry import Aside
 from fusion_rt.messages import (
     AudioChunk,
     CameraFrame,
-    Detections,
     GpsFix,
-    Health,
     LidarSweep,
     Message,
 )
+from fusion_rt.topics import KINDS
 
 DECODE_ERRORS = (
     msgspec.MsgspecError,
@@ -72,8 +71,11 @@ _BY_MESSAGE: dict[type[Message], Format] = {
     LidarSweep: _wellknown(PointCloud, foxglove.encode_sweep, foxglove.decode_sweep),
     AudioChunk: _wellknown(RawAudio, foxglove.encode_audio, foxglove.decode_audio),
     GpsFix: _wellknown(LocationFix, foxglove.encode_fix, foxglove.decode_fix),
-    Detections: _own(Detections),
-    Health: _own(Health),
+}
+_BY_MESSAGE |= {
+    row.message: _own(row.message)
+    for row in KINDS.values()
+    if row.is_logged and row.message not in (CameraFrame, *_BY_MESSAGE)
 }
 FORMATS = {kind.schema: kind for kind in (_JPEG, _IMAGE, *_BY_MESSAGE.values())}
 """By name of the schema: what the reader knows."""
