@@ -173,7 +173,7 @@ def test_any_zeromq_and_msgpack_library_reads_header_and_payload(
     ):
         plain.subscribe(CAMERA)
         plain.connect(session.endpoint(CAMERA))
-        until(lambda: camera.publish(camera_frame(9)) or plain.poll(5), "a message")
+        until(lambda: (camera.publish(camera_frame(9)), plain.poll(5))[1], "a message")
         topic, packed, *frames = plain.recv_multipart()
         header = msgpack.unpackb(packed)
         assert topic.decode() == header["topic"] == CAMERA
@@ -194,7 +194,7 @@ def test_plain_and_lane_subscribers_hear_the_same(session: Session, clock: RigCl
     ):
         plain.subscribe(GPS)
         plain.connect(session.endpoint(GPS))
-        until(lambda: gps.publish(gps_fix(1)) or plain.poll(5), "a plain message")
+        until(lambda: (gps.publish(gps_fix(1)), plain.poll(5))[1], "a plain message")
         join(gps, subscriber, gps_fix(1))
         gps.publish(gps_fix(2))
         assert receive(subscriber).header.stamp_ns == 2
