@@ -66,7 +66,7 @@ class Arrangements:
         self.tree = played_tree(self.rig, self.files)
         fusion = dict(self.tree.get("fusion") or {})
         if arguments.model:
-            fusion["model"] = str(Path(arguments.model).resolve())
+            fusion["model"] = str(find_model(arguments.model, Path.cwd()))
         self.tree["fusion"] = fusion
         self.model = find_model(fusion.get("model", "reference"), self.rig.source.parent)
         self.topics = {topic.partition("/")[0]: topic for topic in self.rig.sensors}
