@@ -92,10 +92,22 @@ def export_graph(
             external_data=False,
             verbose=False,
         )
-    _refuse_bad(path)
+    graph = onnx.load(path)
+    _refuse_bad(graph, path)
+    without_origins(graph)
+    onnx.save(graph, path)
 
 
-def _refuse_bad(path: Path) -> None:
-    fatal = [finding for finding in lint(onnx.load(path)) if finding.is_fatal]
+def without_origins(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of our sources: stack traces with the paths of this machine."""
+    graph = model.graph
+    named = (*graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (model, graph, *graph.node, *named):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+def _refuse_bad(graph: onnx.ModelProto, path: Path) -> None:
+    fatal = [finding for finding in lint(graph) if finding.is_fatal]
     if fatal:
         raise EngineBuildError(path.name, "; ".join(map(str, fatal)), "change the torch module")

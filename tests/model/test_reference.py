@@ -33,3 +33,8 @@ def test_held_out_worlds_are_seen_from_every_set_of_sensors() -> None:
 def test_the_weights_stay_small() -> None:
     folder = find_model("reference")
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_MB * 1e6
+
+
+def test_the_graphs_do_not_say_where_they_were_made() -> None:
+    for path in find_model("reference").glob("*.onnx"):
+        assert b".py" not in path.read_bytes(), path.name
