@@ -36,7 +36,7 @@ def run_on_ray(
     once. Raises FleetError where there is no cluster.
     """
     with from_extra("cluster"):
-        import ray
+        import ray.exceptions  # a folder that happens to be called ray has none
     with _connected(ray, address, jobs):
         yield from _outcomes(ray, tasks, open_job, fleet, jobs, retries)
 

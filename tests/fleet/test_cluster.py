@@ -12,7 +12,9 @@ from fusion_rt.fleet.task import Outcome, Slice, tasks_for
 from tests.fleet.jobs import open_job
 from tests.fleet.test_jobs import write_log
 
-ray = pytest.importorskip("ray", reason="needs the extra `cluster`")
+pytest.importorskip("ray.exceptions", reason="needs the extra `cluster`")
+import ray
+
 # Ray leaves sockets and files of its own to the garbage collector.
 pytestmark = [
     pytest.mark.process,

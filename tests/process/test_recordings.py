@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 
 from fusion_rt.clock import NS_PER_S
+from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.packets.recording import read_recording
+from fusion_rt.session import attach_session
+from fusion_rt.transport.subscriber import Subscriber
 from tests.lidar_recordings import recorded
-from tests.process.rigs import CLOCK, directory, running
+from tests.process.rigs import CLOCK, directory, running, wait_until
 
 pytest.importorskip("av")
 pytest.importorskip("simplejpeg")
@@ -38,9 +41,11 @@ calibration: recorded.calibration.yaml
 sensors:
   camera/front: {{driver: file, path: drive.mp4, width: 640, height: 360, rate_hz: 10}}
   lidar/top: {{driver: velodyne, model: VLP-16, listen: 127.0.0.1, port: {port}}}
-  audio/array: {{driver: wav, path: [mic1.wav, mic2.wav], channels: 2}}
+  audio/array: {{driver: wav, path: [mic1.wav, mic2.wav, mic3.wav, mic4.wav], channels: 4}}
   gps/main: {{driver: serial, device: {device}, baud: 9600, rate_hz: 1}}
+fusion: {{}}
 """
+MICROPHONES = (1, 2, 3, 4)
 CALIBRATION = """\
 provenance: {method: by eye, date: 2026-11-20}
 transforms:
@@ -52,7 +57,7 @@ transforms:
 cameras:
   camera_front: {width: 640, height: 360, fx_px: 506, fy_px: 506, cx_px: 320, cy_px: 180}
 microphones:
-  audio_array: [[0.1, 0, 0], [-0.1, 0, 0]]
+  audio_array: [[0.1, 0.1, 0], [-0.1, 0.1, 0], [-0.1, -0.1, 0], [0.1, -0.1, 0]]
 """
 
 
@@ -194,47 +199,79 @@ def are_alive(*topics):
     return lambda health: all(states(health)[topic] in ("alive", "recovered") for topic in topics)
 
 
+@contextlib.contextmanager
+def answers(rig):
+    """Waits for an answer of the fusion that is as wanted."""
+    rig.health_when(lambda _: True, "there is Health")
+    session = attach_session(rig.run_dir)
+    with Subscriber([FUSION_TOPIC], session, session.clock()) as subscriber:
+
+        def answer(holds, what):
+            def wanted():
+                received = subscriber.receive(NS_PER_S)
+                return received is not None and holds(received.message)
+
+            wait_until(wanted, what)
+
+        yield answer
+
+
+def without(*topics):
+    """Whether just these are missing."""
+    return lambda detections: (
+        {member.topic for member in detections.members if member.quality == "missing"}
+        == set(topics)
+    )
+
+
 def test_each_real_recording_is_a_sensor_whose_loss_heals():
     with contextlib.ExitStack() as stack:
         at = stack.enter_context(directory())
         packets, port = stack.enter_context(lidar())
         receiver = Receiver()
         stack.enter_context(playing(receiver.epochs()))
-        drive(at / "drive.mp4", 50)
-        for number in (1, 2):
-            sound(at / f"mic{number}.wav", number, 7)
+        drive(at / "drive.mp4", 80)
+        for number in MICROPHONES:
+            sound(at / f"mic{number}.wav", number, 14)
         (at / "recorded.calibration.yaml").write_text(CALIBRATION)
         (at / "recorded.yaml").write_text(RIG.format(port=port, device=receiver.device))
         rig = stack.enter_context(running(at, at / "recorded.yaml"))
+        answer = stack.enter_context(answers(rig))
 
         every = ("camera/front", "lidar/top", "audio/array", "gps/main")
         rig.health_when(
             lambda health: all(stream.received > 2 for stream in health.streams), "all have come"
         )
+        answer(without(), "every recording is in an answer")
         rig.health_when(is_lost("camera/front", "lidar/top", "gps/main"), "the video has ended")
+        answer(without("camera/front"), "answers go on without a picture")
         rig.health_when(is_lost("audio/array", "lidar/top", "gps/main"), "the sound has ended")
         drive(at / "new.mp4", 900)
-        for number in (1, 2):
+        for number in MICROPHONES:
             sound(at / f"new{number}.wav", number, 120)
             os.replace(at / f"new{number}.wav", at / f"mic{number}.wav")
         os.replace(at / "new.mp4", at / "drive.mp4")
         rig.health_when(are_alive(*every), "files were replaced")
+        answer(without(), "every recording is in an answer again")
 
         packets.is_pulled.set()
         rig.health_when(is_lost("lidar/top", "camera/front", "audio/array"), "no packet comes")
         rig.health_when(lambda health: health.mode == "MINIMAL", "the mode says so")
+        answer(without("lidar/top"), "answers go on without a sweep")
         packets.is_pulled.clear()
         rig.health_when(are_alive(*every), "packets come again")
 
         receiver.pull_out()
         rig.health_when(is_lost("gps/main", "camera/front", "audio/array"), "the line is closed")
+        answer(without("gps/main"), "answers go on without a fix")
         receiver.plug_in()
         healed = rig.health_when(are_alive(*every), "the line is open again")
+        answer(without(), "nothing is missing at the end")
 
         rates = {stream.topic: stream.rate_hz for stream in healed.streams}
         assert rates["camera/front"] == pytest.approx(10, rel=0.25)
         assert rates["audio/array"] == pytest.approx(50, rel=0.25)
-        assert [process.restarts for process in healed.processes] == [0] * 4
+        assert [process.restarts for process in healed.processes] == [0] * 5
         assert rig.stop() == 0
         assert "Traceback" not in rig.log_path.read_text()
 
@@ -248,7 +285,7 @@ sensors:
     driver: ouster
     metadata: packets/OS-1-128_v2.3.0_1024x10.json
     path: packets/OS-1-128_v2.3.0_1024x10_lb_n3.pcap
-  audio/array: {driver: wav, path: [mic1.wav, mic2.wav], repeat: true}
+  audio/array: {driver: wav, path: [mic1.wav, mic2.wav, mic3.wav, mic4.wav], repeat: true}
   gps/main: {driver: file, path: gps/neo-m8n.log, rate_hz: 1}
 """
 
@@ -261,7 +298,7 @@ def test_recordings_beside_the_rig_file_are_played_wherever_it_is_started_from()
             (at / f"pictures/{n}.jpg").symlink_to(path.resolve())
         (at / "packets").symlink_to((DATA / "lidar_packets/ouster").resolve())
         (at / "gps").symlink_to((DATA / "gps").resolve())
-        for number in (1, 2):
+        for number in MICROPHONES:
             sound(at / f"mic{number}.wav", number, 5)
         calibration = CALIBRATION.replace("640, height: 360", "1600, height: 900")
         (at / "recorded.calibration.yaml").write_text(calibration)
