@@ -127,9 +127,8 @@ def _told(topic: str, one: PlacedCase, seen: Seen, begin_ns: int, until_ns: int)
         and begin_ns <= state.since_ns < until_ns
     ]  # fmt: skip
     for answer in _between(seen.answers, begin_ns, until_ns):
-        reason = _absence(answer, topic)
-        if reason is not None:
-            signs.append((answer.sent_ns, f"{topic} missing: {reason}"))
+        if (words := _complaint(answer, topic)) is not None:
+            signs.append((answer.sent_ns, words))
             break
     if not signs:
         return -1, ""
@@ -155,12 +154,13 @@ def _recovered_ns(topic: str, seen: Seen, end_ns: int, until_ns: int) -> int | N
     return None
 
 
-def _absence(answer: AnswerSeen, topic: str) -> str | None:
-    """Why the topic is missing from the answer; None when it is not."""
+def _complaint(answer: AnswerSeen, topic: str) -> str | None:
+    """What the answer says against the topic: that it is missing, or why the mode is what it is."""
     for member in answer.message.members:
         if member.topic == topic and member.quality == "missing":
-            return member.reason or "no reason"
-    return None
+            return f"{topic} missing: {member.reason or 'no reason'}"
+    against = (r for r in answer.message.mode_reasons if r.startswith(f"{topic} "))
+    return next((reason.partition(":")[0] for reason in against), None)
 
 
 def _between(answers: Iterable[AnswerSeen], begin_ns: int, end_ns: int) -> list[AnswerSeen]:

@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -25,7 +26,7 @@ TOPICS = (CAMERA, LIDAR, "audio/array", "gps/main")
 LAG_NS = 40 * NS_PER_MS
 
 
-def answer(reference_ns, absent=(), mode="NORMAL"):
+def answer(reference_ns, absent=(), mode="NORMAL", reasons=()):
     members = tuple(
         DetectionMember(topic, "missing", "silent")
         if topic in absent
@@ -38,6 +39,7 @@ def answer(reference_ns, absent=(), mode="NORMAL"):
         scores=np.zeros(0, np.float32),
         class_ids=np.zeros(0, np.uint8),
         mode=mode,
+        mode_reasons=reasons,
         members=members,
     )
     return AnswerSeen(reference_ns + LAG_NS, message)
@@ -123,6 +125,16 @@ def test_a_missing_member_tells_too_and_the_first_sign_counts():
     (row,) = rows_of(placed, seen_of(placed, LIDAR, [late], told_after_ms=200), lambda _: None)
     assert 200 <= row.detect_ms < 300
     assert row.told_by == "lidar/top missing: silent"
+
+
+def test_the_reasons_for_a_mode_tell_too():
+    placed = placed_case("corrupt")
+    begin_ns = START_NS + placed[0].start_ns
+    said = answer(begin_ns + 10 * NS_PER_MS, reasons=(f"{LIDAR} invalid: 3 of the last 10",))
+    seen = seen_of(placed, LIDAR, told_after_ms=300)
+    answers = tuple(sorted((*seen.answers, said), key=lambda one: one.sent_ns))
+    (row,) = rows_of(placed, msgspec.structs.replace(seen, answers=answers), lambda _: None)
+    assert (row.detect_ms, row.told_by) == (50, "lidar/top invalid")
 
 
 def test_a_fault_that_nothing_tells_of_was_never_told():
