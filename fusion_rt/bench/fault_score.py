@@ -7,6 +7,7 @@ import msgspec
 
 from fusion_rt.bench.fault_cases import SILENCING, PlacedCase
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
+from fusion_rt.faults import FUSE
 from fusion_rt.messages import Detections, Health, Mode
 
 _GOOD_STATES = ("alive", "recovered", "waiting")
@@ -19,6 +20,8 @@ class AnswerSeen(msgspec.Struct, frozen=True, eq=False):
 
     sent_ns: int
     message: Detections
+    incarnation: int = 0
+    """Of the process that gave it."""
 
 
 class StateSeen(msgspec.Struct, frozen=True):
@@ -120,10 +123,11 @@ def _row(
 
 def _told(topic: str, one: PlacedCase, seen: Seen, begin_ns: int, until_ns: int) -> tuple[int, str]:
     """How long after the fault it was told, and in which words; -1 when it never was."""
+    subject = f"node {FUSE}" if topic == FUSE else topic
     signs = [
         (state.since_ns, f"{topic} {state.state}")
         for state in seen.states
-        if state.subject == topic and state.state not in _GOOD_STATES
+        if state.subject == subject and state.state not in _GOOD_STATES
         and begin_ns <= state.since_ns < until_ns
     ]  # fmt: skip
     for answer in _between(seen.answers, begin_ns, until_ns):
@@ -145,8 +149,13 @@ def _since_ns(topic: str, one: PlacedCase, seen: Seen, begin_ns: int) -> int:
 
 
 def _recovered_ns(topic: str, seen: Seen, end_ns: int, until_ns: int) -> int | None:
-    """Until the first answer after the fault that holds something new of this sensor."""
+    """Until the first answer after the fault that holds something new of this sensor, or comes from
+    the next process.
+    """
+    before = [answer.incarnation for answer in seen.answers if answer.sent_ns < end_ns][-1:]
     for answer in _between(seen.answers, end_ns, until_ns):
+        if topic == FUSE and answer.incarnation not in before:
+            return answer.sent_ns - end_ns
         for member in answer.message.members:
             is_in = member.topic == topic and member.quality != "missing"
             if is_in and end_ns <= (member.stamp_ns or 0) <= answer.sent_ns:

@@ -11,7 +11,7 @@ import typer
 from fusion_rt.clock import NS_PER_S, RigClock
 from fusion_rt.config import known_names
 from fusion_rt.errors import FaultError
-from fusion_rt.faults import FaultFile, load_fault_file, parse_schedule
+from fusion_rt.faults import FUSE, FaultFile, load_fault_file, parse_schedule
 from fusion_rt.logs.options import FoxgloveOptions
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
@@ -95,9 +95,10 @@ def _faults_of(rig: Rig, texts: list[str], path: Path | None) -> FaultFile:
     """What is to be done on purpose; refused when it would befall nobody."""
     written = load_fault_file(path) if path else FaultFile(faults=[])
     both = FaultFile(seed=written.seed, faults=[*written.faults, *texts])
+    nodes = [*rig.sensors, *([FUSE] if rig.fusion is not None else [])]
     for fault in parse_schedule(both.faults).faults:
-        if not any(fault.concerns(topic) for topic in rig.sensors):
-            known = known_names(fault.who, rig.sensors)
+        if not any(fault.concerns(node) for node in nodes):
+            known = known_names(fault.who, nodes)
             raise FaultError(fault.who, f"expected a sensor of the rig {rig.name}", known)
     return both
 

@@ -8,7 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from fusion_rt.bench.fault_cases import FULL_SLOT, HEALTHY, QUICK_SLOT, cases_of, place, short_forms
+from fusion_rt.bench.fault_cases import (
+    FULL_SLOT,
+    FUSE_KILLED,
+    HEALTHY,
+    QUICK_SLOT,
+    cases_of,
+    place,
+    short_forms,
+)
 from fusion_rt.bench.fault_page import faults_page
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, rows_of, states_of
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -26,7 +34,7 @@ TOPICS = (CAMERA, LIDAR, "audio/array", "gps/main")
 LAG_NS = 40 * NS_PER_MS
 
 
-def answer(reference_ns, absent=(), mode="NORMAL", reasons=()):
+def answer(reference_ns, absent=(), mode="NORMAL", reasons=(), incarnation=1):
     members = tuple(
         DetectionMember(topic, "missing", "silent")
         if topic in absent
@@ -42,7 +50,7 @@ def answer(reference_ns, absent=(), mode="NORMAL", reasons=()):
         mode_reasons=reasons,
         members=members,
     )
-    return AnswerSeen(reference_ns + LAG_NS, message)
+    return AnswerSeen(reference_ns + LAG_NS, message, incarnation)
 
 
 def drive(placed, topic, *, told_after_ms=200, back_after_ms=100, without=()):
@@ -81,7 +89,7 @@ def placed_case(fault, topic=LIDAR):
 
 def test_every_fault_befalls_every_sensor_and_every_pair_at_once():
     quick = cases_of(TOPICS, is_quick=True)
-    assert len(quick) == 1 + 8 * 4 + 6
+    assert len(quick) == 1 + 8 * 4 + 1 + 6
     assert {frozenset(c.sensors) for c in quick if c.fault == "two silent"} == {
         frozenset(pair) for pair in [(a, b) for a in TOPICS for b in TOPICS if a != b]
     }
@@ -177,6 +185,19 @@ def test_a_killed_node_is_back_from_the_time_of_its_death():
         placed, seen_of(placed, LIDAR, told_after_ms=0, back_after_ms=1200), lambda _: 1
     )
     assert row.recover_ms == pytest.approx(1240, abs=60)
+
+
+def test_a_killed_fusion_is_back_with_the_first_answer_of_the_next_process():
+    placed = place([FUSE_KILLED], QUICK_SLOT, 5.0)
+    killed_ns = START_NS + placed[0].start_ns
+    before = [answer(killed_ns - ms * NS_PER_MS) for ms in (240, 140)]
+    in_flight = answer(killed_ns - LAG_NS)
+    after = [answer(killed_ns + ms * NS_PER_MS, incarnation=2) for ms in range(860, 1960, 100)]
+    told = StateSeen("node fuse", "starting", killed_ns + 30 * NS_PER_MS, "")
+    seen = Seen(START_NS, 10.0, (*before, in_flight, *after), (told,), {})
+    (row,) = rows_of(placed, seen, lambda _: None)
+    assert (row.detect_ms, row.told_by, row.recover_ms) == (30, "fuse starting", 900)
+    assert row.output_rate == pytest.approx(0.6, abs=0.05)
 
 
 def test_without_a_fault_nothing_is_told_and_nothing_comes_back():
