@@ -96,7 +96,7 @@ class FusionCore:
             [_spec(stream) for stream in plan.streams], reference, max_wait_ns=plan.max_wait_ns
         )
         self._modes = ModeKeeper(started_ns)
-        self._grid = _ReferenceGrid(self._reference_period_ns())
+        self._grid = _ReferenceGrid(self.reference_period_ns)
         self._gps = plan.topic_of("gps")
         self._strides: dict[str, int] = {}
         self._frozen: dict[str, deque[int]] = {
@@ -118,6 +118,10 @@ class FusionCore:
     def is_frozen(self, topic: str) -> bool:
         """Whether messages repeat each other, as of the last one: not worth encoding."""
         return topic in self._frozen and self.monitors[topic].is_frozen
+
+    def slot(self, stamp_ns: int) -> int:
+        """Which reference time, counted, this time is nearest to, as far as it can be foreseen."""
+        return self._grid.slot(stamp_ns)
 
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
         """Whether a message that has just come is worth encoding; ask once, before `arrived`.
@@ -207,7 +211,8 @@ class FusionCore:
         self._strides[topic] = stride
         return True
 
-    def _reference_period_ns(self) -> int:
+    @property
+    def reference_period_ns(self) -> int:
         if self.plan.reference is None:
             return round(NS_PER_S / self.plan.options.tick_hz)
         return self._streams[self.plan.reference].period_ns
@@ -219,9 +224,15 @@ class _ReferenceGrid:
     def __init__(self, period_ns: int) -> None:
         self._period_ns = period_ns
         self._last_ns = 0
+        self._last_slot = 0
         self._even = 0
 
+    def slot(self, stamp_ns: int) -> int:
+        ahead_ns = 2 * (stamp_ns - self._last_ns) + self._period_ns
+        return self._last_slot + ahead_ns // (2 * self._period_ns)
+
     def heard(self, stamp_ns: int) -> None:
+        self._last_slot = self.slot(stamp_ns)
         off_ns = abs(stamp_ns - self._last_ns - self._period_ns)
         self._even = self._even + 1 if off_ns <= _SLACK_NS // 2 else 0
         self._last_ns = stamp_ns
