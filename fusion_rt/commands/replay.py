@@ -94,13 +94,12 @@ def replay_command(
         plan = plan_of(recorded_on, reader)
         if decisions_only:
             plan = msgspec.structs.replace(plan, model="")
-        topics = [stream.topic for stream in plan.streams]
         calibration = recorded_on.calibration
         with (
             opened_fusion(plan, calibration, part.start_ns) as fusion,
             _progress(part, is_shown=not step) as show,
         ):
-            replay = Replay(reader, topics, fusion, part, schedule, arrivals)
+            replay = Replay(reader, plan, fusion, part, schedule, arrivals)
             pace = _stepped if step else _paced(paced, part.start_ns) if paced else _at_once
             for detections in replay.answers():
                 show(replay.position_ns)

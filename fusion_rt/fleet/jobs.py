@@ -39,9 +39,8 @@ def _recorded(part: Slice) -> Row:
 def _decided(runs: Path | None, part: Slice) -> Row:
     with LogReader(Path(part.log)) as log:
         plan, piece = plan_of(rig_of(log), log), part_of(log, part)
-        topics = [stream.topic for stream in plan.streams]
         fusion = DecisionsOnly(plan, piece.start_ns)
-        replay = Replay(log, topics, fusion, piece, FaultSchedule())
+        replay = Replay(log, plan, fusion, piece, FaultSchedule())
         answers = list(replay.answers())
         kept = keep(answers, runs, DECISIONS, part)
         return {**row_of(answers), **_of_result(replay.result()), RUN: kept}

@@ -60,9 +60,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replayed(path: Path, *faults: str) -> RunResult:
     with LogReader(path) as log:
         plan, part = plan_of(rig_of(log), log), whole(log)
-        topics = [stream.topic for stream in plan.streams]
         fusion = DecisionsOnly(plan, part.start_ns)
-        replay = Replay(log, topics, fusion, part, parse_schedule(faults))
+        replay = Replay(log, plan, fusion, part, parse_schedule(faults))
         for _ in replay.answers():
             pass
         return replay.result(faults)
