@@ -22,20 +22,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.faults import FaultSchedule
 from fusion_rt.logs.entry import entry
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
 from fusion_rt.perception import Perception
-from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.open import opened_fusion
-from fusion_rt.replay.plan import plan_of, rig_of
+from fusion_rt.replay.open import Networks, opened_replay
+from fusion_rt.replay.plan import DECISIONS, ReplayOptions
 from fusion_rt.replay.run import Replay, Slice, whole
 from fusion_rt.rig import find_rig, load_rig
 
@@ -114,12 +111,12 @@ def measure(path: Path, rounds: int) -> None:
 def measure_model(path: Path, model: str, rounds: int, seconds: float) -> None:
     calls: list[Callable[[], object]] = []
     bare, whole = [], []
-    with opened_replay(path, model, seconds) as (first, perception):
+    with first_seconds(path, model, seconds) as (first, perception):
         keep_calls(perception, calls)
         drain(first.answers())
         for _ in range(rounds):
             bare.append(spent_s(lambda: drain(call() for call in calls)))
-            with opened_replay(path, model, seconds) as (again, _):
+            with first_seconds(path, model, seconds) as (again, _):
                 whole.append(spent_s(partial(drain, again.answers())))
     print(f"asap with {Path(model).name}: {seconds:g} s of log, {len(calls)} calls of the model")
     for n, kind in enumerate(("by the clock", "by CPU of the thread that fuses")):
@@ -133,15 +130,13 @@ def measure_model(path: Path, model: str, rounds: int, seconds: float) -> None:
 
 
 @contextmanager
-def opened_replay(path: Path, model: str, seconds: float) -> Iterator[tuple[Replay, Perception]]:
+def first_seconds(path: Path, model: str, seconds: float) -> Iterator[tuple[Replay, Perception]]:
     """Of the log's first seconds, loaded and warm."""
-    with LogReader(path) as log:
-        rig = rig_of(log, model)
-        plan, part = plan_of(rig, log), whole(log)
-        part = Slice(part.start_ns, min(part.end_ns, part.start_ns + round(seconds * NS_PER_S)))
-        with opened_fusion(plan, rig.calibration, part.start_ns) as fusion:
-            replay = Replay(log, plan, fusion, part, FaultSchedule())
-            yield replay, fusion._fuser._perception
+    with LogReader(path) as log, Networks() as networks:
+        end_ns = min(whole(log).end_ns, log.start_ns + round(seconds * NS_PER_S))
+        part = Slice(log.start_ns, end_ns)
+        replay = opened_replay(log, ReplayOptions(model=model), networks, part)
+        yield replay, networks._opened
 
 
 def keep_calls(perception: Perception, calls: list[Callable[[], object]]) -> None:
@@ -191,12 +186,8 @@ def read(path: Path, topics: list[str] | None) -> None:
 
 
 def replay(path: Path) -> None:
-    with LogReader(path) as log:
-        part = whole(log)
-        plan = msgspec.structs.replace(plan_of(rig_of(log), log), model="")
-        drain(
-            Replay(log, plan, DecisionsOnly(plan, part.start_ns), part, FaultSchedule()).answers()
-        )
+    with LogReader(path) as log, Networks() as networks:
+        drain(opened_replay(log, ReplayOptions(model=DECISIONS), networks).answers())
 
 
 def seek_ms(path: Path) -> float:

@@ -99,15 +99,15 @@ class Replay:
                 yield detections
         self._took_ns = self._wall.now_ns() - begun_ns
 
-    def result(self, faults: tuple[str, ...] = (), model: str = "") -> RunResult:
-        """What came of it so far; `faults` and `model` are only noted."""
+    def result(self, faults: tuple[str, ...] = ()) -> RunResult:
+        """What came of it so far; `faults` are only noted."""
         seconds = (self._part.end_ns - self._part.start_ns) / NS_PER_S
         took_ns = max(self._took_ns, 1)
         return RunResult(
             log=str(self._log.path),
             faults=faults,
             seed=self._schedule.seed,
-            model=model,
+            model=self._plan.model,
             seconds=seconds,
             digest=self._digest.hex(),
             modes=tuple(_mode_changes(self._sets)),
