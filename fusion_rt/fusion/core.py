@@ -27,6 +27,7 @@ import msgspec
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.fusion.ego_motion import EgoMotion
 from fusion_rt.fusion.options import AUDIO_STRIDE_NS, FusionPlan, StreamPlan
+from fusion_rt.fusion.wanted import WantedFrames
 from fusion_rt.liveness import ArrivedHeader, StreamMonitor, Verdict
 from fusion_rt.messages import GpsFix
 from fusion_rt.modes import ModeDecision, ModeKeeper
@@ -34,10 +35,6 @@ from fusion_rt.sync.frame_set import FrameSet, StreamSpec, Tick
 from fusion_rt.sync.synchronizer import Synchronizer
 from fusion_rt.topics import topic_kind
 
-_SLACK_NS = 4 * NS_PER_MS
-"""Sensors jitter: a frame this much farther off than half a period may still be the nearest."""
-_STEADY = 3
-"""References in a row that came when expected make the next ones predictable."""
 _CLOCK_OFF_NS = 100 * NS_PER_MS
 _FROZEN_KEPT = 64
 """Stamps of frozen messages, per topic: more than wait in a set that is open."""
@@ -96,7 +93,7 @@ class FusionCore:
             [_spec(stream) for stream in plan.streams], reference, max_wait_ns=plan.max_wait_ns
         )
         self._modes = ModeKeeper(started_ns)
-        self._grid = _ReferenceGrid(self.reference_period_ns)
+        self._wanted = WantedFrames(plan)
         self._gps = plan.topic_of("gps")
         self._strides: dict[str, int] = {}
         self._frozen: dict[str, deque[int]] = {
@@ -105,6 +102,10 @@ class FusionCore:
             if stream.kind != "gps"  # its fix is held, and its age told
         }
         self._number = 0
+
+    @property
+    def reference_period_ns(self) -> int:
+        return self._wanted.period_ns
 
     @property
     def mode(self) -> ModeDecision:
@@ -121,7 +122,7 @@ class FusionCore:
 
     def slot(self, stamp_ns: int) -> int:
         """Which reference time, counted, this time is nearest to, as far as it can be foreseen."""
-        return self._grid.slot(stamp_ns)
+        return self._wanted.slot(stamp_ns)
 
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
         """Whether a message that has just come is worth encoding; ask once, before `arrived`.
@@ -129,12 +130,9 @@ class FusionCore:
         Sound is encoded once in every stride; a camera frame unless it lies so far from every
         reference to be expected that another one will be nearer.
         """
-        stream = self._streams[topic]
-        if stream.kind == "audio":
+        if self._streams[topic].kind == "audio":
             return self.begins_stride(topic, header.stamp_ns)
-        if stream.kind != "camera" or self.plan.options.encode_all or topic == self.plan.reference:
-            return True
-        return self._grid.is_near(header.stamp_ns, stream.period_ns // 2 + _SLACK_NS)
+        return self._wanted.wants(topic, header.stamp_ns)
 
     def arrived(
         self, header: ArrivedHeader, topic: str, recv_ns: int, token: Any, *, is_member: bool = True
@@ -148,8 +146,7 @@ class FusionCore:
             self._frozen[topic].append(header.stamp_ns)
         if not is_member:
             return self._sets(self.sync.advance(recv_ns), recv_ns)
-        if topic == self.plan.reference:
-            self._grid.heard(header.stamp_ns)
+        self._wanted.heard(topic, header.stamp_ns)
         return self._sets(self.sync.push(topic, header.stamp_ns, token, recv_ns), recv_ns)
 
     def fix(self, fix: GpsFix) -> None:
@@ -210,39 +207,6 @@ class FusionCore:
             return False
         self._strides[topic] = stride
         return True
-
-    @property
-    def reference_period_ns(self) -> int:
-        if self.plan.reference is None:
-            return round(NS_PER_S / self.plan.options.tick_hz)
-        return self._streams[self.plan.reference].period_ns
-
-
-class _ReferenceGrid:
-    """Where the next references are to be expected, once they have come evenly."""
-
-    def __init__(self, period_ns: int) -> None:
-        self._period_ns = period_ns
-        self._last_ns = 0
-        self._last_slot = 0
-        self._even = 0
-
-    def slot(self, stamp_ns: int) -> int:
-        ahead_ns = 2 * (stamp_ns - self._last_ns) + self._period_ns
-        return self._last_slot + ahead_ns // (2 * self._period_ns)
-
-    def heard(self, stamp_ns: int) -> None:
-        self._last_slot = self.slot(stamp_ns)
-        off_ns = abs(stamp_ns - self._last_ns - self._period_ns)
-        self._even = self._even + 1 if off_ns <= _SLACK_NS // 2 else 0
-        self._last_ns = stamp_ns
-
-    def is_near(self, stamp_ns: int, reach_ns: int) -> bool:
-        """Whether a reference may lie so near; True while nothing can be told."""
-        if self._even < _STEADY or stamp_ns - self._last_ns > NS_PER_S:
-            return True
-        phase_ns = (stamp_ns - self._last_ns) % self._period_ns
-        return min(phase_ns, self._period_ns - phase_ns) <= reach_ns
 
 
 def _spec(stream: StreamPlan) -> StreamSpec:

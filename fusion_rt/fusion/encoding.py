@@ -10,8 +10,9 @@ import numpy as np
 
 from fusion_rt.arrays import AnyArray
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
-from fusion_rt.errors import FusionError, MissingExtraError
+from fusion_rt.errors import FusionError
 from fusion_rt.fusion.ego_motion import Twist
+from fusion_rt.fusion.picture import decode
 from fusion_rt.latency.ledger import Frame
 from fusion_rt.messages import AudioChunk, CameraFrame, LidarSweep
 from fusion_rt.perception import Features, Perception
@@ -87,20 +88,8 @@ class Encoders:
             return self._perception.encode_camera(
                 frame.image, frame.encoding, frame.width, frame.height
             )
-        picture = self._decoded(frame)
-        return self._perception.encode_camera(picture, "bgr8", frame.width, frame.height)
-
-    def _decoded(self, frame: CameraFrame) -> AnyArray:
-        try:
-            from fusion_rt.camera.frames import decode_jpeg
-        except ImportError as error:
-            raise MissingExtraError("sensors", str(error)) from error
-        shape = (frame.height, frame.width, 3)
-        if self._picture.shape != shape:
-            self._picture = np.zeros(shape, np.uint8)
-        if not decode_jpeg(frame.image.data, "bgr8", self._picture):
-            raise ValueError("its JPEG is damaged")
-        return self._picture
+        self._picture = decode(frame, self._picture)
+        return self._perception.encode_camera(self._picture, "bgr8", frame.width, frame.height)
 
 
 class SoundCollector:
