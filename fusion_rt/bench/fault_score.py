@@ -8,6 +8,7 @@ import msgspec
 from fusion_rt.bench.fault_cases import SILENCING, PlacedCase
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.faults import FUSE
+from fusion_rt.fusion.admission import SHED
 from fusion_rt.messages import Detections, Health, Mode
 
 _GOOD_STATES = ("alive", "recovered", "waiting")
@@ -166,7 +167,7 @@ def _recovered_ns(topic: str, seen: Seen, end_ns: int, until_ns: int) -> int | N
 def _complaint(answer: AnswerSeen, topic: str) -> str | None:
     """What the answer says against the topic: that it is missing, or why the mode is what it is."""
     for member in answer.message.members:
-        if member.topic == topic and member.quality == "missing":
+        if member.topic == topic and member.quality == "missing" and member.reason != SHED:
             return f"{topic} missing: {member.reason or 'no reason'}"
     against = (r for r in answer.message.mode_reasons if r.startswith(f"{topic} "))
     return next((reason.partition(":")[0] for reason in against), None)

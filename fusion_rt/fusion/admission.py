@@ -13,6 +13,8 @@ from collections import deque
 
 from fusion_rt.clock import NS_PER_S
 
+SHED = "shed: the machine is behind"
+"""Why a member is missing from an answer that was not fused."""
 CAUTION_NS, MOST_CAUTION_NS = NS_PER_S, 16 * NS_PER_S
 """For so long after work took too long, one slot at a time; longer where it soon did so again."""
 _REMEMBERED = 16

@@ -11,6 +11,7 @@ import numpy as np
 from fusion_rt.arrays import AnyArray
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import FusionError
+from fusion_rt.fusion.admission import SHED
 from fusion_rt.fusion.ego_motion import Twist
 from fusion_rt.fusion.picture import decode
 from fusion_rt.latency.ledger import Frame
@@ -18,8 +19,6 @@ from fusion_rt.messages import AudioChunk, CameraFrame, LidarSweep
 from fusion_rt.perception import Features, Perception
 from fusion_rt.sync.audio_window import Chunk, cut_window
 
-SHED = "shed: the machine is behind"
-"""Why a member is missing from an answer that was not fused."""
 _AGREE_NS = 100 * NS_PER_MS
 """Counter and stamps of one device tell the same time to within this."""
 _LEAST_SOUND = 0.5

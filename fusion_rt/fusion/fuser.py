@@ -13,9 +13,10 @@ import numpy.typing as npt
 from fusion_rt.arrays import Floats
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.errors import FusionError
+from fusion_rt.fusion.admission import SHED
 from fusion_rt.fusion.core import FusionSet
 from fusion_rt.fusion.ego_motion import EgoMotion
-from fusion_rt.fusion.encoding import SHED, Item
+from fusion_rt.fusion.encoding import Item
 from fusion_rt.fusion.options import FusionPlan
 from fusion_rt.fusion.tracker import Tracker
 from fusion_rt.geometry import RigidTransform

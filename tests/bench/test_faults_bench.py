@@ -21,6 +21,7 @@ from fusion_rt.bench.fault_page import faults_page
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, rows_of, states_of
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.faults import parse_schedule
+from fusion_rt.fusion.admission import SHED
 from fusion_rt.messages import (
     DetectionMember,
     Detections,
@@ -143,6 +144,23 @@ def test_the_reasons_for_a_mode_tell_too():
     answers = tuple(sorted((*seen.answers, said), key=lambda one: one.sent_ns))
     (row,) = rows_of(placed, msgspec.structs.replace(seen, answers=answers), lambda _: None)
     assert (row.detect_ms, row.told_by) == (50, "lidar/top invalid")
+
+
+def test_answers_that_a_slow_machine_did_not_fuse_tell_nothing_of_the_sensors():
+    placed = placed_case("garbage")
+    seen = seen_of(placed, LIDAR, told_after_ms=1e9)
+    shed = tuple(
+        msgspec.structs.replace(
+            one,
+            message=msgspec.structs.replace(
+                one.message,
+                members=tuple(DetectionMember(topic, "missing", SHED) for topic in TOPICS),
+            ),
+        )
+        for one in seen.answers
+    )
+    (row,) = rows_of(placed, msgspec.structs.replace(seen, answers=shed), lambda _: None)
+    assert row.detect_ms is None
 
 
 def test_a_fault_that_nothing_tells_of_was_never_told():
