@@ -12,10 +12,11 @@ from fusion_rt.calibrate.result_file import (
     write_calibration_file,
 )
 from fusion_rt.calibrate.signal_file import read_signal
-from fusion_rt.calibrate.time_offset import estimate_offset
-from fusion_rt.calibration_file import Residuals, TimeOffset
+from fusion_rt.calibrate.time_offset import OffsetEstimate, estimate_offset
+from fusion_rt.calibration_file import Residuals
 from fusion_rt.clock import NS_PER_MS, RigClock
 from fusion_rt.errors import CalibrationError
+from fusion_rt.time_offsets import TimeOffset, lateness_ns
 
 app = typer.Typer(add_completion=False)
 
@@ -39,6 +40,10 @@ def main(
     output: Annotated[
         Path | None, typer.Option(help="Calibration file to put the result in.")
     ] = None,
+    corrected: Annotated[
+        bool,
+        typer.Option("--corrected", help="Recorded with the output's offsets in use: add to them."),
+    ] = False,
     valid_days: Annotated[int | None, typer.Option(help="When it expires.")] = None,
 ) -> None:
     """Compare two recordings of one motion, such as turn rates; say offset, drift and certainty.
@@ -51,30 +56,44 @@ def main(
     first = first.rate() if reference_rate else first
     second = second.rate() if late_rate else second
     found = estimate_offset(first, second, round(max_ms * NS_PER_MS))
+    _tell(found)
+    if output is not None:
+        if frame is None or against is None:
+            raise CalibrationError("time offset", "expected --frame and --against with --output")
+        made = made_from(
+            f"correlation {found.correlation:.2f}, +- {found.offset_sd_ns / NS_PER_MS:.1f} ms",
+            [reference, late],
+            RigClock.starting_now(),
+            Residuals(observations=len(second.values)),
+            valid_days,
+        )
+        file = read_calibration_file(output)
+        offset = _offset(found, against, frame, file.time_offsets if corrected else {})
+        write_calibration_file(with_time_offset(file, frame, offset, made), output)
+    if limit_ms is not None and abs(found.offset_ns) > limit_ms * NS_PER_MS:
+        typer.echo(f"that is more than the {limit_ms:g} ms allowed", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(found: OffsetEstimate) -> None:
     offset_ms, sd_ms = found.offset_ns / NS_PER_MS, found.offset_sd_ns / NS_PER_MS
     typer.echo(
         f"{found.late} is stamped {offset_ms:+.1f} ms +- {sd_ms:.1f} against {found.reference}"
     )
     typer.echo(f"drift {found.drift_ppm:.0f} ppm +- {found.drift_sd_ppm:.0f}")
     typer.echo(f"correlation {found.correlation:.2f}, {found.lead:.2f} above the next best offset")
-    if output is not None:
-        if frame is None or against is None:
-            raise CalibrationError("time offset", "expected --frame and --against with --output")
-        offset = TimeOffset(
-            against=against, offset_ms=round(offset_ms, 3), drift_ppm=round(found.drift_ppm, 2)
-        )
-        made = made_from(
-            f"correlation {found.correlation:.2f}, +- {sd_ms:.1f} ms",
-            [reference, late],
-            RigClock.starting_now(),
-            Residuals(observations=len(second.values)),
-            valid_days,
-        )
-        file = with_time_offset(read_calibration_file(output), frame, offset, made)
-        write_calibration_file(file, output)
-    if limit_ms is not None and abs(offset_ms) > limit_ms:
-        typer.echo(f"that is more than the {limit_ms:g} ms allowed", err=True)
-        raise typer.Exit(1)
+
+
+def _offset(
+    found: OffsetEstimate, against: str, frame: str, in_use: dict[str, TimeOffset]
+) -> TimeOffset:
+    """Between the sensors' own stamps, from recordings in which these offsets were taken out."""
+    own_ns = found.offset_ns + lateness_ns(in_use, frame) - lateness_ns(in_use, against)
+    return TimeOffset(
+        against=against,
+        offset_ms=round(own_ns / NS_PER_MS, 3),
+        drift_ppm=round(found.drift_ppm, 2),
+    )
 
 
 if __name__ == "__main__":

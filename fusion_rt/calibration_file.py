@@ -26,6 +26,7 @@ from fusion_rt.geometry import (
     SideLength,
     rotation_problem,
 )
+from fusion_rt.time_offsets import TimeOffset, chain_of, lateness_ns
 from fusion_rt.yaml_file import read_yaml
 
 BASE = "base"
@@ -141,15 +142,6 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """By entry: `cameras.NAME`, `transforms.NAME`, `microphones.NAME`, `time_offsets.NAME`."""
 
 
-class TimeOffset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How late a sensor's stamps are against another's: subtract `offset_ms` to agree."""
-
-    against: str
-    """The other sensor's frame."""
-    offset_ms: Annotated[float, msgspec.Meta(ge=-10_000, le=10_000)]
-    drift_ppm: Annotated[float, msgspec.Meta(ge=-10_000, le=10_000)] = 0.0
-
-
 class CalibrationFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a calibration file may say."""
 
@@ -182,6 +174,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise ConfigError(str(self.source), f"cameras.{frame}.model", problem)
         return camera
 
+    def lateness_ns(self, frame: str) -> int:
+        """To be taken off the stamps of the frame's sensor for them to be rig time."""
+        return lateness_ns(self.time_offsets, frame)
+
     def transform(self, target: str, source: str) -> RigidTransform:
         """`target_from_source`: raises KeyError for a frame that is not placed."""
         return self.base_from[target].inverse() @ self.base_from[source]
@@ -204,6 +200,7 @@ def load_calibration(source: Path) -> Calibration:
             if frame not in base_from:
                 problem = f'expected a transform that places "{frame}", got none'
                 problems.add((section, frame), problem, known_names(frame, base_from))
+    _check_offsets(written.time_offsets, base_from, problems)
     if problems.errors:
         raise problems.as_error()
     return Calibration(
@@ -215,6 +212,21 @@ def load_calibration(source: Path) -> Calibration:
         microphones_m={name: np.array(places) for name, places in written.microphones.items()},
         time_offsets=written.time_offsets,
     )
+
+
+def _check_offsets(
+    offsets: dict[str, TimeOffset], base_from: dict[str, RigidTransform], problems: Problems
+) -> None:
+    """Each chain of sensors, every one late against the next, ends."""
+    for frame, offset in offsets.items():
+        place = ("time_offsets", frame, "against")
+        if offset.against not in base_from:
+            problem = f'expected a transform that places "{offset.against}", got none'
+            problems.add(place, problem, known_names(offset.against, base_from))
+        chain = chain_of(offsets, frame)
+        if chain[-1] == frame:
+            problem = f"expected a chain of sensors that ends, got {' -> '.join(chain)}"
+            problems.add(place, problem, "one of them has the right time: leave it out")
 
 
 class _Link(msgspec.Struct, frozen=True):

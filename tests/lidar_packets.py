@@ -16,6 +16,7 @@ from fusion_rt.lidar.velodyne_models import schedule
 BANKS = (0xEEFF, 0xDDFF, 0xCCFF, 0xBBFF)
 PERIOD_NS = 100_000_000
 UTC_S = 1_700_000_000
+_HESAI_RETURNS = {0x39: 2, 0x3D: 3}
 
 
 def turn_of(packets: Sequence[bytes]) -> Turn:
@@ -68,7 +69,7 @@ def hesai_packets(
     """Consecutive packets of a unit at 600 rpm that sees something at random ranges everywhere."""
     rng = np.random.default_rng(seed)
     made = HESAI[model]
-    returns = 2 if mode == 0x39 else 1
+    returns = _HESAI_RETURNS.get(mode, 1)
     packet_us = made.blocks // returns * abs(made.block_us)
     return [_hesai_packet(made, n, n * packet_us, mode, unit_mm, rng) for n in range(count)]
 
@@ -77,7 +78,7 @@ def _hesai_packet(
     made: Model, number: int, time_us: float, mode: int, unit_mm: int, rng: np.random.Generator
 ) -> bytes:
     """A packet whose second returns lie 8 m or more behind the first."""
-    returns = 2 if mode == 0x39 else 1
+    returns = _HESAI_RETURNS.get(mode, 1)
     data = np.zeros(1, made.layout)
     blocks = data["blocks"][0]
     block = np.arange(made.blocks)

@@ -6,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from fusion_rt.commands.check import register
+from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.rig_schema import rig_schema_text
 
 
@@ -75,3 +76,16 @@ def test_check_without_a_rig_is_wrong_usage() -> None:
 
 def test_the_schema_is_printed_as_committed() -> None:
     assert fusion_rt("check", "--schema") == (0, rig_schema_text(), "")
+
+
+def test_a_sensor_that_is_late_is_told(tmp_path: Path) -> None:
+    demo = load_rig(find_rig("demo"))
+    entry = "time_offsets:\n  lidar_top: {against: camera_front, offset_ms: 12.5}\n"
+    (tmp_path / demo.calibration.source.name).write_bytes(demo.calibration.raw + entry.encode())
+    (tmp_path / "r.yaml").write_bytes(demo.raw)
+    code, out, _ = fusion_rt("check", str(tmp_path / "r.yaml"))
+    assert code == 0
+    assert "lidar/top: stamps are moved by -12.5 ms, as calibrated" in out
+    told = msgspec.json.decode(fusion_rt("check", str(tmp_path / "r.yaml"), "--json")[1])
+    late_ms = {sensor["topic"]: sensor["late_ms"] for sensor in told["sensors"]}
+    assert {topic for topic, late in late_ms.items() if late} == {"lidar/top"}

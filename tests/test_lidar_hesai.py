@@ -11,7 +11,7 @@ from tests.fuzz.lidar_packets import any_lasers
 from tests.lidar_packets import UTC_S, hesai_packets, turn_of
 from tests.lidar_recordings import distances_m, read_pcd, recorded, turns, xyz
 
-SINGLE, DUAL = 0x37, 0x39
+SINGLE, DUAL, TRIPLE = 0x37, 0x39, 0x3D
 
 
 def decoder_of(model: str) -> HesaiDecoder:
@@ -87,6 +87,34 @@ def test_time_runs_on_across_packets(model: str, mode: int) -> None:
     assert abs(cloud.end_ns - times[-1]) < 1000
 
 
+def test_three_returns_of_one_shot_fire_at_once() -> None:
+    packets = hesai_packets("XT32M", 3, mode=TRIPLE)
+    cloud = decoder_of("XT32M").decode(turn_of(packets))
+    assert cloud is not None
+    times_us = np.round(cloud.dt_s.reshape(18, 32)[:, 0] * 1e6)
+    assert times_us.tolist() == np.repeat(np.arange(-5, 1) * 50 + times_us[-1], 3).tolist()
+
+
+def test_of_equal_returns_of_one_shot_the_last_is_kept() -> None:
+    (packet,) = hesai_packets("XT32M", 1, mode=TRIPLE)
+    same = bytearray(packet)
+    for block in (1, 2):  # as the first
+        same[12 + 130 * block : 142 + 130 * block] = same[12:142]
+    cloud = decoder_of("XT32M").decode(turn_of([bytes(same)]))
+    assert cloud is not None
+    assert len(cloud.ring) == (1 + 3) * 32
+
+
+def test_blocks_of_a_qt128_fire_by_two_loops() -> None:
+    cloud = decoder_of("QT128").decode(turn_of(hesai_packets("QT128", 1)))
+    assert cloud is not None
+    first_us, second_us = (cloud.dt_s.reshape(2, 128) - cloud.dt_s.min()) * 1e6
+    # Beams 65 and 97 as the tables of its manual have them: 1.456 and 25.944, then 0.6 and 26.8.
+    assert first_us[96] - first_us[64] == pytest.approx(24.488, abs=0.01)
+    assert second_us[96] - second_us[64] == pytest.approx(26.2, abs=0.01)
+    assert second_us[64] - first_us[64] == pytest.approx(111.11 + 0.6 - 1.456, abs=0.01)
+
+
 def test_the_year_counts_from_1900_or_from_2000() -> None:
     (packet,) = hesai_packets("XT32", 1)
     decoder = decoder_of("XT32")
@@ -112,7 +140,7 @@ def test_the_unit_of_range_is_read_from_the_packet() -> None:
     assert xyz(near) * 2 == pytest.approx(xyz(far), rel=1e-5)
 
 
-@pytest.mark.parametrize("model", ["XT16", "XT32"])
+@pytest.mark.parametrize("model", ["XT16", "XT32", "XT32M"])
 def test_lasers_of_an_xt_need_no_file(model: str) -> None:
     cloud = HesaiDecoder(model).decode(turn_of(hesai_packets(model, 1)))
     assert cloud is not None

@@ -15,13 +15,13 @@ from fusion_rt.calibration_file import (
     Made,
     Provenance,
     Residuals,
-    TimeOffset,
     WrittenCamera,
     WrittenTransform,
 )
 from fusion_rt.clock import NS_PER_S, Clock
 from fusion_rt.config import Problems, checked
 from fusion_rt.geometry import CameraModel, Fisheye, RigidTransform
+from fusion_rt.time_offsets import TimeOffset
 from fusion_rt.yaml_file import read_yaml
 
 HEADER = "# Written by fusion-rt calibrate; what stood here as a comment is gone."

@@ -16,7 +16,10 @@ from fusion_rt.geometry import Matrix, Pinhole, RigidTransform
 
 BASE_FROM_LIDAR = RigidTransform(np.eye(3), np.array([0.76, 0.0, 1.73]))
 """KITTI has no frame on the ground. Its drawing of the car puts the laser 1.73 m above the road and
-0.81 m ahead of the IMU, which is 0.05 m behind the rear axle; that it hangs level is assumed."""
+0.81 m ahead of the IMU, which is 0.05 m behind the rear axle; that it hangs level is assumed.
+
+Planes fitted to the road of two frames lie 1.75 and 1.76 m below it, and it tilts by 0.7 and 1.1
+degrees against them. Nothing in the data tells where the axle is: 0.76 m rests on the drawing."""
 CAMERAS = (0, 1, 2, 3)
 """0 and 1 grey, 2 and 3 colour; the even ones left."""
 

@@ -13,7 +13,8 @@ from fusion_rt.lidar.stream import open_lidar
 class HesaiOptions(LidarOptions, frozen=True, kw_only=True):
     """Options of a Hesai."""
 
-    model: Literal["Pandar40P", "Pandar64", "XT16", "XT32", "QT64", "QT128"]
+    model: Literal["Pandar40P", "Pandar64", "Pandar128", "XT16", "XT32", "XT32M", "QT64", "QT128"]
+    """An OT128 is a Pandar128, an XT32M2X an XT32M."""
     calibration: RigPath | None = None
     """CSV of the unit's own angles; must be there for all but the XT, whose units are alike."""
 

@@ -134,6 +134,8 @@ class Driver(msgspec.Struct, frozen=True):
 
     options: type[SensorOptions]
     open: Callable[[Any, DriverPort], Messages]
+    is_in_time: bool = False
+    """Its stamps are rig time whatever the calibration says of the sensor that it stands for."""
 
 
 @contextmanager

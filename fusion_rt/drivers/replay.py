@@ -117,4 +117,4 @@ def _open(options: Any, port: DriverPort) -> Messages:
     return closing(replayed(options, port))
 
 
-DRIVERS = {kind: Driver(_options(kind), _open) for kind in sensor_kinds()}
+DRIVERS = {kind: Driver(_options(kind), _open, is_in_time=True) for kind in sensor_kinds()}

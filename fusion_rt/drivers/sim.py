@@ -70,7 +70,7 @@ def _opened() -> Callable[[Any, DriverPort], Messages]:
 
 
 def _driver(options: type[SensorOptions]) -> Driver:
-    return Driver(options, _opened())
+    return Driver(options, _opened(), is_in_time=True)
 
 
 DRIVERS = {kind: _driver(options) for kind, options in OPTIONS.items()}

@@ -1,4 +1,4 @@
-"""Decodes Hesai's data packets: Pandar40P, Pandar64, XT16, XT32, QT64 and QT128."""
+"""Decodes Hesai's data packets: Pandar40P, 64 and 128, XT16, XT32, XT32M, QT64 and QT128."""
 
 import calendar
 import csv
@@ -17,7 +17,7 @@ PORT = 2368
 _START = b"\xee\xff"
 _BLOCK_START = b"\xff\xee"
 _PANDAR40_UNIT_M = 0.004  # its packets have no header to say so
-_RETURNS = {0x39: 2, 0x3A: 2, 0x3B: 2, 0x3C: 2, 0x3E: 2}
+_RETURNS = {0x39: 2, 0x3A: 2, 0x3B: 2, 0x3C: 2, 0x3D: 3, 0x3E: 2}
 """Return mode -> blocks with one azimuth; all other modes have one."""
 
 
@@ -43,7 +43,7 @@ class HesaiDecoder:
         self._model = MODELS[model]
         self._least_range_m = self._model.nearest_m if least_range_m is None else least_range_m
         self._lasers = lasers or design_lasers(model)
-        self._schedules = {count: schedule(self._model, count) for count in (1, 2)}
+        self._schedules = {count: schedule(self._model, count) for count in (1, 2, 3)}
         ends = self._model.azimuth_at + self._model.block_bytes * self._model.blocks
         self._azimuths_at = range(self._model.azimuth_at, ends, self._model.block_bytes)
 

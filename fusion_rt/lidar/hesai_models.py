@@ -1,9 +1,10 @@
 """What each Hesai is: where the bytes of its packets lie, and when its lasers fire.
 
-As published. Pandar40P, PandarQT64 and PandarXT-32 are proven on recordings with reference clouds;
-Pandar64, PandarXT-16 and QT128 on packets made from this very table only.
+As the makers' manuals and TIER IV's nebula driver say alike. Pandar40P, PandarQT64 and PandarXT-32
+are proven on recordings with reference clouds, all others on made packets only.
 """
 
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ class Model(msgspec.Struct, frozen=True):
     number_at: int | None
     """Where the 32-bit packet counter lies, if the packet is long enough to hold it."""
     unit_us: Doubles
-    """(lasers,) firing time within a block."""
+    """(lasers,) firing time within a block, or (blocks, lasers); NaN: that one does not fire."""
     first_us: float
     """Start of the block nearest to the packet's time, relative to that time."""
     block_us: float
@@ -76,6 +77,30 @@ _QT64_US = np.array([
     144.39, 146.45,
 ])
 # fmt: on
+
+
+def _quarter_us(first_us: float, order: tuple[int, int, int, int]) -> Doubles:
+    """(32,) eight groups of four lasers each; every other group fires in reverse."""
+    group_us = first_us + 25.344 * np.array(order)
+    return np.concatenate([group_us[:: 1 - 2 * (n % 2)] + 3.168 * n for n in range(8)])
+
+
+_NONE_US = np.full(32, np.nan)
+_QT128_US = np.array([
+    np.concatenate([
+        _NONE_US,
+        _quarter_us(2.312, (1, 2, 0, 3)),
+        _quarter_us(1.456, (0, 3, 1, 2)),
+        _quarter_us(0.6, (1, 2, 0, 3)),
+    ]),
+    np.concatenate([
+        _quarter_us(2.312, (0, 3, 1, 2)),
+        _NONE_US,
+        _quarter_us(0.6, (0, 3, 1, 2)),
+        _quarter_us(1.456, (1, 2, 0, 3)),
+    ]),
+])  # fmt: skip
+"""Blocks fire in turn by the first and the second of its two loops."""
 
 MODELS: dict[str, Model] = {
     "Pandar40P": Model(
@@ -136,6 +161,21 @@ MODELS: dict[str, Model] = {
         block_us=-50.0,
         elevation_deg=tuple(np.linspace(15, -16, 32).tolist()),
     ),
+    "XT32M": Model(
+        sizes=(820,),
+        layout=layout(820, (12, 6, 130), 0, (2, 32, 4), _tail(792, 10, 13, 19, 9)),
+        lasers=32,
+        blocks=6,
+        block_bytes=130,
+        azimuth_at=12,
+        nearest_m=0.5,
+        counts_at=6,
+        number_at=816,
+        unit_us=np.tile(np.linspace(0.368, 43.688, 16), 2),
+        first_us=5.632,
+        block_us=-50.0,
+        elevation_deg=tuple(np.linspace(19.5, -20.8, 32).tolist()),
+    ),
     "QT64": Model(
         sizes=(1072,),
         layout=layout(1072, (12, 4, 258), 0, (2, 64, 4), _tail(1044, 16, 18, 12, 9)),
@@ -150,7 +190,6 @@ MODELS: dict[str, Model] = {
         first_us=25.71,
         block_us=166.67,
     ),
-    # The order in which the 128 lasers fire within a block, 0.1 ms at most, is not modelled.
     "QT128": Model(
         sizes=(1095, 1127),
         layout=layout(1095, (12, 2, 514), 0, (2, 128, 4), _tail(1061, 12, 15, 21, 9)),
@@ -161,21 +200,48 @@ MODELS: dict[str, Model] = {
         nearest_m=0.05,
         counts_at=6,
         number_at=1087,
-        unit_us=np.full(128, 50.0),
+        unit_us=_QT128_US,
         first_us=9.0,
         block_us=111.11,
+    ),
+    "Pandar128": Model(
+        sizes=(861, 893),
+        layout=layout(861, (12, 2, 386), 0, (2, 128, 3), _tail(805, 12, 15, 21, 9)),
+        lasers=128,
+        blocks=2,
+        block_bytes=386,
+        azimuth_at=12,
+        nearest_m=0.1,
+        counts_at=6,
+        number_at=831,
+        # Which fires when depends on mode and place: the middle of the 52 us they take.
+        unit_us=np.full(128, 26.0),
+        first_us=3.148,
+        block_us=-55.56,
     ),
 }
 
 
 def schedule(model: Model, returns: int) -> Schedule:
     """When each laser of a packet fires; the blocks of one shot's returns follow each other."""
-    shot = np.arange(model.blocks) // returns
+    block = np.arange(model.blocks)
+    shot = block // returns
     if model.block_us < 0:  # counted back from the last block
-        shot = (model.blocks - 1 - np.arange(model.blocks)) // returns
-    offset_us = (model.first_us + model.block_us * shot)[:, None] + model.unit_us[None, :]
+        shot = (model.blocks - 1 - block) // returns
+    offset_us = (model.first_us + model.block_us * shot)[:, None] + _unit_us(model, returns)
     offset_ns = np.rint(offset_us * 1000).astype(np.int64)
     repeats = tuple(
-        (block, block + 1) for block in range(model.blocks - 1) if (block + 1) % returns
-    )
+        (first, second) for first, second in combinations(block.tolist(), 2)
+        if shot[first] == shot[second]
+    )  # fmt: skip
     return Schedule(offset_ns, np.zeros_like(offset_ns), repeats)
+
+
+def _unit_us(model: Model, returns: int) -> Doubles:
+    """(blocks, lasers), or (1, lasers) where all blocks are alike.
+
+    Both blocks of a QT128's dual returns are of one loop, and packets alternate: the mean of both.
+    """
+    loops_us = np.atleast_2d(model.unit_us)
+    mean_us = np.nanmean(loops_us, axis=0, keepdims=True)
+    return mean_us if returns > 1 else np.where(np.isnan(loops_us), mean_us, loops_us)

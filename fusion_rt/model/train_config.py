@@ -90,7 +90,7 @@ class TrainConfig(_Part, frozen=True, kw_only=True):
     rig: str = "sim"
     """Whose calibration the simulator takes."""
     first_seed: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000
-    """Of the worlds to render; evaluation has those below 100 000."""
+    """Of the worlds to render; those below 1,000,000 are for measuring and finishing."""
     model: ModelConfig = ModelConfig()
     begin: Beginning | None = None
     """None: all at random."""

@@ -102,6 +102,17 @@ def test_a_desync_of_200_ms_is_found_and_written(tmp_path: Path) -> None:
         run("time-offsets", reference, late, "--output", output)
 
 
+def test_what_is_left_of_a_corrected_offset_is_added_to_it(tmp_path: Path) -> None:
+    reference = write_signal(tmp_path / "imu.csv", recorded("imu", 50))
+    late = write_signal(tmp_path / "camera.csv", recorded("camera", 30, 20, seed=1))
+    names = ["--frame", "camera_front", "--against", "lidar_top"]
+    output = tmp_path / "a.yaml"
+    for options, late_ms in (([], 20), ([], 20), (["--corrected"], 40)):
+        run("time-offsets", reference, late, *names, "--output", output, *options)
+        offset = read_calibration_file(output).time_offsets["camera_front"]
+        assert offset.offset_ms == pytest.approx(late_ms, abs=2)
+
+
 CALIBRATION = """
 provenance: {method: x}
 transforms: {base_from_audio_array: {translation_m: [1, 0, 1.5], yaw_deg: 0}}

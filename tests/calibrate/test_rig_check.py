@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from fusion_rt.calibrate.rig_check import check_calibration
-from fusion_rt.calibration_file import Calibration, Made, Residuals, TimeOffset
+from fusion_rt.calibration_file import Calibration, Made, Residuals
 from fusion_rt.geometry import Pinhole, RigidTransform
 from fusion_rt.rig import Rig, find_rig, load_rig
+from fusion_rt.time_offsets import TimeOffset
 
 TODAY = datetime.date(2026, 12, 1)
 

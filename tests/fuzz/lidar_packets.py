@@ -68,7 +68,7 @@ def decoders() -> dict[str, list[tuple[Decoder, list[bytes]]]]:
         "hesai": [
             (HesaiDecoder(model, any_lasers(made.lasers)), hesai_packets(model, 90, mode=mode))
             for model, made in HESAI.items()
-            for mode in (0x37, 0x39)
+            for mode in (0x37, 0x39, 0x3D)
         ],
         "ouster": [
             (OusterDecoder(unit), ouster_packets(unit, 8))
