@@ -28,7 +28,7 @@ from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
 
 pytestmark = pytest.mark.process
-FRAME = np.random.default_rng(1).integers(0, 256, (720, 1280), np.uint8)
+FRAME = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), np.uint8)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def recorder(session: Session) -> Iterator[subprocess.Popen[str]]:
 
 
 def publish(session: Session, seconds: float, sent: dict[str, list[int]]) -> None:
-    """A camera at 30 Hz, 0.9 MB each, and GPS at 10 Hz; notes when each was sent."""
+    """A raw camera at 30 Hz, 2.8 MB each, and GPS at 10 Hz; notes when each was sent."""
     clock = session.clock()
     start_ns = clock.now_ns()
     with (
@@ -76,7 +76,7 @@ def publish(session: Session, seconds: float, sent: dict[str, list[int]]) -> Non
             clock.sleep_until_ns(start_ns + number * NS_PER_S // 30)
             now_ns = clock.now_ns()
             camera.publish(
-                CameraFrame(stamp_ns=now_ns, encoding="mono8", width=1280, height=720, image=FRAME)
+                CameraFrame(stamp_ns=now_ns, encoding="bgr8", width=1280, height=720, image=FRAME)
             )
             sent["camera/front"].append(now_ns)
             if number % 3 == 0:
