@@ -24,7 +24,7 @@ import psutil
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep, Message
-from fusion_rt.session import Session, attach_session, start_session
+from fusion_rt.session import Session, Setup, attach_session, start_session
 from fusion_rt.topics import heartbeat_topic
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
@@ -106,9 +106,10 @@ def measure(seconds: float, record: dict[str, object] | None) -> dict[str, objec
     folder = Path(tempfile.mkdtemp(prefix="fusion_rt-record-"))
     entries = {topic: {"driver": "synthetic"} for topic in RATES_HZ}
     options = {"folder": str(folder / "logs"), "min_free_mb": 1, **(record or {})}
+    setup = Setup(sensors=entries, record=options)
     try:
         with (
-            start_session(folder / "run", "bench", entries, record=options) as session,
+            start_session(folder / "run", "bench", setup) as session,
             ExitStack() as stack,
         ):
             recorder = None if record is None else stack.enter_context(started_recorder(session))

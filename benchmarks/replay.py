@@ -4,6 +4,12 @@
 
 Without a log, one is made: the demo rig at full size, 30 s. Figures are seconds of log per
 second of this thread's CPU, and their ratio to the floor.
+
+With a model also `--asap` beside the bare model, by the clock: the very calls that a replay of the
+log's first seconds makes (preprocessing, encoders, fusion; pictures decoded before, everything in
+memory), one after another in one thread and nothing else; then the whole replay of those seconds;
+in turns, and the ratio is taken within each turn. On a machine with other work the ratio by the CPU
+time of the thread that fuses says what the same replay comes to where its reader has a free core.
 """
 
 import argparse
@@ -11,22 +17,23 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fusion_rt.clock import NS_PER_S
-from fusion_rt.faults import FaultSchedule
 from fusion_rt.logs.entry import entry
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep
-from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.open import opened_fusion
-from fusion_rt.replay.plan import plan_of, rig_of
-from fusion_rt.replay.run import Replay, whole
+from fusion_rt.perception import Perception
+from fusion_rt.replay.open import Networks, opened_replay
+from fusion_rt.replay.plan import DECISIONS, ReplayOptions
+from fusion_rt.replay.run import Replay, Slice, whole
 from fusion_rt.rig import find_rig, load_rig
 
 SECONDS = 30
@@ -36,13 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("log", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--model", help="also the share of its networks in a replay")
+    parser.add_argument("--model", help="also --asap beside this model, bare")
+    parser.add_argument("--seconds", type=float, default=6, help="of the log, with a model")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = arguments.log or make(Path(folder, "drive.mcap"))
         measure(log, arguments.rounds)
         if arguments.model:
-            measure_model(log, arguments.model, arguments.rounds)
+            measure_model(log, arguments.model, arguments.rounds, arguments.seconds)
 
 
 def make(path: Path) -> Path:
@@ -100,51 +108,64 @@ def measure(path: Path, rounds: int) -> None:
     print(f"seek to the middle   {seek_ms(path):.1f} ms until the first message, by the clock")
 
 
-def measure_model(path: Path, model: str, rounds: int) -> None:
-    """By the clock, in one thread: what the machine could do without reading and deciding."""
-    shares: dict[str, list[float]] = {"networks": [], "model": []}
-    whole_s = []
-    for _ in range(rounds):
-        spent, in_all_s, sets = replay_with(path, model)
-        whole_s.append(in_all_s)
-        for name, seconds in spent.items():
-            shares[name].append(seconds / in_all_s)
-    networks, whole_model = (statistics.median(each) for each in shares.values())
-    print(
-        f"asap with {Path(model).name}: {sets} sets, {statistics.median(whole_s):.1f} s; "
-        f"{whole_model:.1%} of the throughput of the model with its preprocessing, "
-        f"{networks:.1%} of that of its networks alone"
-    )
+def measure_model(path: Path, model: str, rounds: int, seconds: float) -> None:
+    calls: list[Callable[[], object]] = []
+    bare, whole = [], []
+    with first_seconds(path, model, seconds) as (first, perception):
+        keep_calls(perception, calls)
+        drain(first.answers())
+        for _ in range(rounds):
+            bare.append(spent_s(lambda: drain(call() for call in calls)))
+            with first_seconds(path, model, seconds) as (again, _):
+                whole.append(spent_s(partial(drain, again.answers())))
+    print(f"asap with {Path(model).name}: {seconds:g} s of log, {len(calls)} calls of the model")
+    for n, kind in enumerate(("by the clock", "by CPU of the thread that fuses")):
+        ratios = [one[n] / other[n] for one, other in zip(bare, whole, strict=True)]
+        print(
+            f"{kind:31} bare {statistics.median(one[n] for one in bare):.2f} s, "
+            f"replay {statistics.median(one[n] for one in whole):.2f} s: "
+            f"{statistics.median(ratios):.1%} of the bare model's throughput "
+            f"({min(ratios):.1%} to {max(ratios):.1%}, {rounds} rounds)"
+        )
 
 
-def replay_with(path: Path, model: str) -> tuple[dict[str, float], float, int]:
-    """Seconds inside the networks and inside the model, seconds in all, and sets."""
-    with LogReader(path) as log:
-        rig = rig_of(log, model)
-        plan, part = plan_of(rig, log), whole(log)
-        topics = [stream.topic for stream in plan.streams]
-        spent = {"networks": 0.0, "model": 0.0}
-        with opened_fusion(plan, rig.calibration, part.start_ns) as fusion:
-            perception = fusion._fuser._perception
-            for engine in perception.engines.values():
-                engine.run = timed(engine.run, spent, "networks")
-            for name in ("encode_camera", "encode_lidar", "encode_audio", "fuse"):
-                setattr(perception, name, timed(getattr(perception, name), spent, "model"))
-            start = time.perf_counter()
-            run = Replay(log, topics, fusion, part, FaultSchedule())
-            sets = sum(1 for _ in run.answers())
-            return spent, time.perf_counter() - start, sets
+@contextmanager
+def first_seconds(path: Path, model: str, seconds: float) -> Iterator[tuple[Replay, Perception]]:
+    """Of the log's first seconds, loaded and warm."""
+    with LogReader(path) as log, Networks() as networks:
+        end_ns = min(whole(log).end_ns, log.start_ns + round(seconds * NS_PER_S))
+        part = Slice(log.start_ns, end_ns)
+        replay = opened_replay(log, ReplayOptions(model=model), networks, part)
+        yield replay, networks._opened
 
 
-def timed(work: Callable[..., object], spent: dict[str, float], name: str) -> Callable[..., object]:
-    def run(*arguments: object, **named: object) -> object:
-        start = time.perf_counter()
-        try:
-            return work(*arguments, **named)
-        finally:
-            spent[name] += time.perf_counter() - start
+def keep_calls(perception: Perception, calls: list[Callable[[], object]]) -> None:
+    """From now on every call of the model is kept, with copies of what it was given."""
+    for name in ("encode_camera", "encode_lidar", "encode_audio", "fuse"):
+        setattr(perception, name, keeping(getattr(perception, name), calls))
+
+
+def keeping(
+    work: Callable[..., object], calls: list[Callable[[], object]]
+) -> Callable[..., object]:
+    def run(*given: object, **named: object) -> object:
+        own = [each.copy() if isinstance(each, np.ndarray) else each for each in given]
+        calls.append(partial(work, *own, **named))
+        return work(*given, **named)
 
     return run
+
+
+def drain(items: Iterable[object]) -> None:
+    for _ in items:
+        pass
+
+
+def spent_s(work: Callable[[], object]) -> tuple[float, float]:
+    """By the clock, and of this thread's CPU."""
+    start, start_cpu = time.perf_counter(), time.thread_time()
+    work()
+    return time.perf_counter() - start, time.thread_time() - start_cpu
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -161,18 +182,12 @@ def read_bytes(path: Path) -> None:
 
 def read(path: Path, topics: list[str] | None) -> None:
     with LogReader(path) as log:
-        for _ in log.messages(topics):
-            pass
+        drain(log.messages(topics))
 
 
 def replay(path: Path) -> None:
-    with LogReader(path) as log:
-        plan, part = plan_of(rig_of(log), log), whole(log)
-        topics = [stream.topic for stream in plan.streams]
-        fusion = DecisionsOnly(plan, part.start_ns)
-        run = Replay(log, topics, fusion, part, FaultSchedule())
-        for _ in run.answers():
-            pass
+    with LogReader(path) as log, Networks() as networks:
+        drain(opened_replay(log, ReplayOptions(model=DECISIONS), networks).answers())
 
 
 def seek_ms(path: Path) -> float:

@@ -20,7 +20,6 @@ COMMANDS = (
     "info",
     "recover",
     "diff",
-    "fleet",
     "import",
     "export",
     "foxglove",

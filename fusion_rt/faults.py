@@ -16,10 +16,12 @@ A schedule is a list of short forms, `WHO KIND [AMOUNT] [WHEN]`:
     lidar rate 50%             evenly thinned out
     lidar flap 500ms 5s..9s    away and back, so long each
     camera kill at 10s         the node's process dies; with a window, whenever it lives in it
+    fuse kill at 10s           the same of the process that fuses
 
-WHO is a kind of sensor (all of them) or a topic. WHEN counts from the start of the run: `A..B`,
-`A..`, `at A` (which is `A..`), or nothing: always. Faults of one topic act one after another, as
-written. The same seed and the same messages give the same faults, live as in replay.
+WHO is a kind of sensor (all of them), a topic, or `fuse`, which can only be killed. WHEN counts
+from the start of the run: `A..B`, `A..`, `at A` (which is `A..`), or nothing: always. Faults of one
+topic act one after another, as written. The same seed and the same messages give the same faults,
+live as in replay.
 """
 
 import re
@@ -51,13 +53,15 @@ FaultKind = Literal[
     "kill",
 ]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+FUSE = "fuse"
+"""The one process that is no sensor's and can be killed on purpose."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One fault of one sensor, or of all of a kind."""
 
     who: str
-    """A topic, or a kind of sensor."""
+    """A topic, a kind of sensor, or FUSE."""
     kind: FaultKind
     amount: float = 0.0
     """drop, rate: share; delay, jitter, flap, clock: nanoseconds; drift: share of time."""
@@ -121,9 +125,11 @@ def parse_fault(text: str) -> Fault:
     who, kind = shape["who"], shape["kind"]
     if kind not in FAULT_KINDS:
         raise FaultError(text, f'unknown kind of fault "{kind}"', known_names(kind, FAULT_KINDS))
-    if who.partition("/")[0] not in sensor_kinds():
-        problem = f'expected a kind of sensor or a topic, got "{who}"'
-        raise FaultError(text, problem, known_names(who, sensor_kinds()))
+    if who.partition("/")[0] not in sensor_kinds() and who != FUSE:
+        problem = f'expected a kind of sensor, a topic or {FUSE}, got "{who}"'
+        raise FaultError(text, problem, known_names(who, (*sensor_kinds(), FUSE)))
+    if who == FUSE and kind != "kill":
+        raise FaultError(text, f"{FUSE}: expected kill, got {kind}")
     known = cast("FaultKind", kind)
     start_ns, end_ns = _window(text, shape, known)
     return Fault(

@@ -59,6 +59,18 @@ def faulty(
             pump.stop()
 
 
+def reaper(session: Session, node: str, born_ns: int) -> Callable[[int], None]:
+    """What a program without a driver asks each time its loop comes round: it may be its last."""
+    schedule = parse_schedule(session.faults, session.fault_seed)
+    injector: Injector[Message] = Injector(schedule, node, session.start_ns, born_ns)
+
+    def reap(now_ns: int) -> None:
+        if injector.is_killed(now_ns):
+            _die()
+
+    return reap
+
+
 def notes_of(session: Session) -> Iterator[NoteRow]:
     """The session's faults, for the reader of the report."""
     for fault in parse_schedule(session.faults).faults:

@@ -104,6 +104,11 @@ class StreamMonitor:
         self._late = FaultWindow()
         self._repeats = {"sequence number": Repeats(), "content": Repeats(), "stamp": Repeats()}
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the messages repeat each other, as of the last one observed."""
+        return any(repeats.is_stuck() for repeats in self._repeats.values())
+
     def observe(self, header: ArrivedHeader, recv_ns: int) -> None:
         """Take note of one good message; `check` decides."""
         self._arrive(recv_ns)

@@ -51,6 +51,11 @@ class Program:
         self.state: NodeState = "starting"
         self._progress_ns = clock.now_ns()
         self._is_asked_to_stop = False
+        self._reap: Callable[[int], None] | None = None
+        if session.faults:
+            from fusion_rt.live_faults import reaper  # only who asks for faults pays for them
+
+            self._reap = reaper(session, name, self._progress_ns)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
@@ -58,6 +63,8 @@ class Program:
         """Asked each time its loop comes round; False once it should come to its end."""
         self._progress_ns = self.clock.now_ns()
         self.state = "ready"
+        if self._reap is not None:
+            self._reap(self._progress_ns)
         return not self._is_asked_to_stop
 
     def heartbeat(self) -> Heartbeat:

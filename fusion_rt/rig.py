@@ -98,7 +98,22 @@ class SupervisorPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return self.stop_ms * NS_PER_MS
 
 
-class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RigSections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sections of a rig file that hold as they are written."""
+
+    supervisor: SupervisorPolicy = SupervisorPolicy()
+    latency: LatencyOptions = LatencyOptions()
+    record: RecordOptions | None = None
+    """None when `fusion-rt run` records nothing by itself."""
+    foxglove: FoxgloveOptions | None = None
+    """None when `fusion-rt run` serves no viewer by itself."""
+    watch_mountings: Annotated[
+        dict[str, str],
+        msgspec.Meta(description="cameras, each with the LiDAR its mounting is watched against"),
+    ] = {}
+
+
+class RigFile(RigSections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a rig file may say; each entry of `sensors` is checked by its driver's options."""
 
     rig: RigName
@@ -108,20 +123,12 @@ class RigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sensors: Annotated[
         dict[str, dict[str, Any]], msgspec.Meta(description="one entry per topic, KIND/NAME")
     ]
-    supervisor: SupervisorPolicy = SupervisorPolicy()
-    latency: LatencyOptions = LatencyOptions()
     fusion: FusionOptions | None = None
-    record: RecordOptions | None = None
-    foxglove: FoxgloveOptions | None = None
     remote: RemoteFile | None = None
-    watch_mountings: Annotated[
-        dict[str, str],
-        msgspec.Meta(description="cameras, each with the LiDAR its mounting is watched against"),
-    ] = {}
 
 
-class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A rig that can be run as written."""
+class Rig(RigSections, frozen=True, kw_only=True, eq=False):
+    """A rig that can be run as written: its sections, and what the rest of its file comes to."""
 
     name: str
     source: Path
@@ -130,18 +137,10 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     calibration: Calibration
     sensors: dict[str, Sensor]
     """By topic, in the order of the file."""
-    supervisor: SupervisorPolicy
-    latency: LatencyOptions
     fusion: FusionPlan | None
     """None when nothing is fused."""
-    record: RecordOptions | None
-    """None when `fusion-rt run` records nothing by itself."""
-    foxglove: FoxgloveOptions | None
-    """None when `fusion-rt run` serves no viewer by itself."""
     remote: Remote | None
     """None when the rig keeps to its host."""
-    watch_mountings: dict[str, str] = {}
-    """Camera topics, each with the LiDAR topic its mounting is watched against."""
 
     @property
     def remote_topics(self) -> dict[str, RemoteTopic]:
@@ -188,13 +187,9 @@ def rig_from_file(file: YamlFile, source: Path, find: FindDriver = find_driver) 
         raw=file.raw,
         calibration=calibration,
         sensors=sensors,
-        supervisor=written.supervisor,
-        latency=written.latency,
         fusion=fusion,
-        record=written.record,
-        foxglove=written.foxglove,
         remote=remote,
-        watch_mountings=written.watch_mountings,
+        **{name: getattr(written, name) for name in RigSections.__struct_fields__},
     )
 
 

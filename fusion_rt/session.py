@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +29,41 @@ _WRITE_LOCK = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _MAX_SOCKET_PATH = 107  # sun_path of <sys/un.h>, less its final NUL
 
 
-class Session(msgspec.Struct, frozen=True):
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rig is run with: all that its processes take from files and the command line.
+
+    Sections of the rig file are kept as plain values, so that a node loads the types of its own
+    section alone.
+    """
+
+    sensors: dict[str, dict[str, Any]] = {}
+    """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
+    calibration: str | None = None
+    """Path of the rig's calibration, where there is one."""
+    fusion: dict[str, Any] = {}
+    """What the rig's section of that name comes to (`fusion_rt.fusion.options.FusionPlan`)."""
+    latency: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.latency.budgets.LatencyOptions`)."""
+    record: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
+    foxglove: dict[str, Any] = {}
+    """The rig's section of that name (`fusion_rt.logs.options.FoxgloveOptions`)."""
+    watch_mountings: dict[str, str] = {}
+    """Camera topics, each with the LiDAR it is watched against."""
+    files: dict[str, bytes] = {}
+    """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
+    listen: dict[str, str] = {}
+    """Topics offered to other hosts, and where."""
+    keys: str | None = None
+    """Directory of the CURVE keys, where there is one."""
+    rows: str | None = None
+    """Folder for the ledger's rows, where they are kept."""
+    faults: tuple[str, ...] = ()
+    """To be done on purpose (`fusion_rt.faults`)."""
+    fault_seed: int = 0
+
+
+class Session(Setup, frozen=True):
     """What every process of a running rig must agree on."""
 
     run_dir: str
@@ -40,31 +74,6 @@ class Session(msgspec.Struct, frozen=True):
     supervisor_pid: int
     start_ns: int = 0
     """Rig time at which it started."""
-    calibration: str | None = None
-    """Path of the rig's calibration, where there is one."""
-    sensors: dict[str, dict[str, Any]] = {}
-    """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
-    latency: dict[str, Any] = {}
-    """The rig's section of that name (`fusion_rt.latency.budgets.LatencyOptions`)."""
-    rows: str | None = None
-    """Folder for the ledger's rows, where they are kept."""
-    faults: tuple[str, ...] = ()
-    """To be done on purpose (`fusion_rt.faults`)."""
-    fault_seed: int = 0
-    fusion: dict[str, Any] = {}
-    """What the rig's section of that name comes to (`fusion_rt.fusion.options.FusionPlan`)."""
-    record: dict[str, Any] = {}
-    """The rig's section of that name (`fusion_rt.logs.options.RecordOptions`)."""
-    foxglove: dict[str, Any] = {}
-    """The rig's section of that name (`fusion_rt.logs.options.FoxgloveOptions`)."""
-    files: dict[str, bytes] = {}
-    """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
-    listen: dict[str, str] = {}
-    """Topics offered to other hosts, and where."""
-    keys: str | None = None
-    """Directory of the CURVE keys, where there is one."""
-    watch_mountings: dict[str, str] = {}
-    """Camera topics, each with the LiDAR it is watched against."""
 
     def clock(self) -> RigClock:
         return RigClock(self.clock_offset_ns)
@@ -90,23 +99,7 @@ def default_run_dir(rig: str) -> Path:
 
 
 @contextlib.contextmanager
-def start_session(
-    run_dir: Path,
-    rig: str,
-    sensors: dict[str, dict[str, Any]] | None = None,
-    listen: dict[str, str] | None = None,
-    keys: str | None = None,
-    calibration: str | None = None,
-    latency: dict[str, Any] | None = None,
-    rows: str | None = None,
-    faults: tuple[str, ...] = (),
-    fault_seed: int = 0,
-    fusion: dict[str, Any] | None = None,
-    record: dict[str, Any] | None = None,
-    foxglove: dict[str, Any] | None = None,
-    files: Mapping[str, bytes] | None = None,
-    watch_mountings: dict[str, str] | None = None,
-) -> Iterator[Session]:
+def start_session(run_dir: Path, rig: str, setup: Setup | None = None) -> Iterator[Session]:
     """Own the directory until exit: refuse a second rig, clear what a killed one left."""
     clock = RigClock.starting_now()
     session = Session(
@@ -115,19 +108,7 @@ def start_session(
         clock_offset_ns=clock.offset_ns,
         supervisor_pid=os.getpid(),
         start_ns=clock.now_ns(),
-        calibration=calibration,
-        sensors=sensors or {},
-        latency=latency or {},
-        rows=rows,
-        faults=faults,
-        fault_seed=fault_seed,
-        fusion=fusion or {},
-        record=record or {},
-        foxglove=foxglove or {},
-        files=dict(files or {}),
-        listen=listen or {},
-        keys=keys,
-        watch_mountings=watch_mountings or {},
+        **msgspec.structs.asdict(setup or Setup()),
     )
     _check_socket_paths(session)
     with _locked(run_dir):

@@ -117,6 +117,32 @@ def test_silence_is_a_missing_member_and_costs_no_waiting(
     assert max(waits_ms) <= 40  # a camera frame that is on its way, at most
 
 
+def test_a_late_sensor_does_not_hold_the_answers_up(perception: Perception) -> None:
+    fault = world.during(FROM_S, TO_S, world.late)
+    answers = answers_of(perception, {"lidar/top": [fault]})
+    during = at(answers, FROM_S + 0.6, TO_S - 0.1)
+    assert len(during) == 13
+    reasons = {m.topic: m.reason for answer in during for m in answer.members if m.reason}
+    assert reasons == {"lidar/top": "too late"}
+
+
+def test_late_sound_is_heard_as_soon_as_it_is_punctual_again(perception: Perception) -> None:
+    fault = world.during(FROM_S, TO_S, world.late)
+    answers = answers_of(perception, {"audio/array": [fault]})
+    assert all("audio/array" in missing(answer) for answer in at(answers, FROM_S + 0.5, TO_S))
+    assert not any("audio/array" in missing(a) for a in at(answers, TO_S + 0.3, END_S - 0.3))
+
+
+@pytest.mark.parametrize("topic", ["camera/front", "lidar/top", "audio/array"])
+def test_what_a_frozen_sensor_shows_is_not_believed(perception: Perception, topic: str) -> None:
+    fault = world.during(FROM_S, TO_S, world.frozen)
+    frozen = at(answers_of(perception, {topic: [fault]}), FROM_S + 1.0, TO_S - 0.1)
+    reasons = {m.topic: m.reason for answer in frozen for m in answer.members if m.reason}
+    assert reasons == {topic: "frozen"}
+    after = at(answers_of(perception, {topic: [fault]}), TO_S + 0.2, END_S - 0.3)
+    assert not any(missing(answer) for answer in after)
+
+
 def test_blind_answers_are_predictions_first_then_empty(perception: Perception) -> None:
     fault = world.during(FROM_S, TO_S, world.silent)
     answers = answers_of(perception, {"camera/front": [fault], "lidar/top": [fault]})

@@ -7,7 +7,7 @@ import pytest
 
 import tests.fusion_world as world
 import tests.tiny_model as tiny
-from fusion_rt.clock import RigClock
+from fusion_rt.clock import NS_PER_MS, RigClock
 from fusion_rt.fusion.ego_motion import EgoMotion
 from fusion_rt.fusion.encoding import Encoders, Item, SoundCollector
 from fusion_rt.fusion.finisher import Finisher
@@ -76,9 +76,11 @@ def test_pictures_are_decoded_and_damaged_ones_say_so(tmp_path: Path) -> None:
     assert "camera could not be encoded: its JPEG is damaged" in damaged.reason
 
 
-def chunk(number: int, *, rate_hz: int = 16000, channels: int = 4) -> AudioChunk:
+def chunk(number: int, *, rate_hz: int = 16000, channels: int = 4, stamp_ns: int = 0) -> AudioChunk:
     samples = np.full((320, channels), number, np.int16)
-    return AudioChunk(stamp_ns=0, samples=samples, rate_hz=rate_hz, first_sample=number * 320)
+    return AudioChunk(
+        stamp_ns=stamp_ns, samples=samples, rate_hz=rate_hz, first_sample=number * 320
+    )
 
 
 def test_a_window_of_sound_ends_with_the_newest_sample_and_marks_holes_as_silence() -> None:
@@ -97,6 +99,17 @@ def test_too_little_sound_is_none_and_another_device_begins_anew() -> None:
     assert sound.window() is not None
     sound.add(chunk(0))
     assert sound.window() is None
+
+
+def test_a_late_chunk_of_sound_fills_its_hole() -> None:
+    sound = SoundCollector(1600, 16000, 4)
+    for number in (10, 11, 13, 14, 12):
+        assert sound.add(chunk(number, stamp_ns=number * 20 * NS_PER_MS)) is None
+    window = sound.window()
+    assert window is not None
+    assert window[::320, 0].tolist() == [10, 11, 12, 13, 14]
+    assert sound.add(chunk(2, stamp_ns=40 * NS_PER_MS)) is None  # older than the window
+    assert sound.window() is not None
 
 
 def test_sound_that_the_model_was_not_made_for_is_refused() -> None:

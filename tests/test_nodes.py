@@ -13,7 +13,7 @@ from fusion_rt.errors import MessageError
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep, Message
 from fusion_rt.node import Node
 from fusion_rt.rig import find_rig, load_rig
-from fusion_rt.session import Session, start_session
+from fusion_rt.session import Session, Setup, start_session
 from fusion_rt.supervisor import node_command
 from fusion_rt.topics import topic_kind
 from fusion_rt.transport.publisher import Publisher
@@ -86,7 +86,7 @@ def session() -> Iterator[Session]:
     entries = {topic: msgspec.to_builtins(s.options) for topic, s in DEMO.sensors.items()}
     with (
         tempfile.TemporaryDirectory() as short,  # tmp_path is too long for the names of sockets
-        start_session(Path(short, "run"), "demo", sensors=entries) as session,
+        start_session(Path(short, "run"), "demo", Setup(sensors=entries)) as session,
     ):
         yield session
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 
 from fusion_rt.errors import SyncConfigError, UnknownStreamError
 from fusion_rt.sync import Synchronizer
@@ -235,6 +236,43 @@ def test_fixed_ticks_stand_on_their_own_grid():
     assert all(time_ns % (50 * MS) == 7 for time_ns in times)
     assert all(b - a == 50 * MS for a, b in pairwise(times))
     assert sum(s.status == "complete" for s in feed.sets) >= 7  # every second lies near a GPS fix
+
+
+def test_a_reference_that_comes_older_than_may_be_is_carried_on_without_it_at_the_old_pace():
+    aged = [structs.replace(spec, max_age_ns=300 * MS) for spec in RIG]
+    feed = Feed(Synchronizer(streams=aged, reference="lidar", max_wait_ns=80 * MS))
+    feed.run(0, 2000)
+    feed.sets.clear()
+    arrivals = [
+        (k * PERIOD_MS[name] + delay_ms, name, k * PERIOD_MS[name], delay_ms)
+        for name, delay_ms in {**DELAY_MS, "lidar": 450}.items()
+        for k in range(round(2000 / PERIOD_MS[name]), round(6000 / PERIOD_MS[name]))
+    ]
+    for _, name, at_ms, delay_ms in sorted(arrivals):
+        feed.push(name, at_ms, delay_ms)
+    settled = [each for each in feed.sets if 2500 * MS <= each.closed_ns - T0 < 5900 * MS]
+    assert len(settled) == 34
+    assert {each.members["lidar"].reason for each in settled} == {"too late"}
+    assert {each.members["camera"].quality for each in settled} <= {"exact", "nearest"}
+    assert max(each.closed_ns - each.reference_ns for each in settled) < 150 * MS
+    counts = feed.sync.states()["lidar"].counts
+    assert counts.late >= 34
+
+
+def test_a_stream_that_always_was_slow_is_not_too_late():
+    aged = [structs.replace(spec, max_age_ns=30 * MS) for spec in RIG]
+    feed = Feed(Synchronizer(streams=aged, reference="lidar"))
+    feed.run(0, 2000)
+    assert {each.members["gps"].quality for each in feed.sets[2:]} <= {"exact", "nearest"}
+
+
+def test_a_clock_set_back_is_followed_also_where_lateness_is_bounded():
+    aged = [structs.replace(spec, max_age_ns=300 * MS) for spec in RIG]
+    feed = Feed(Synchronizer(streams=aged, reference="lidar"))
+    feed.run(0, 2000)
+    feed.sets.clear()
+    feed.run(2000, 4000, by_ms={"gps": -400})
+    assert {each.members["gps"].quality for each in feed.sets[-10:]} <= {"exact", "nearest"}
 
 
 def test_the_default_reference_is_the_slowest_required_stream():

@@ -10,6 +10,7 @@ from itertools import combinations
 import msgspec
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
+from fusion_rt.faults import FUSE
 from fusion_rt.topics import topic_kind
 
 _LATE_BEYOND_MS = 100
@@ -24,7 +25,7 @@ class FaultCase(msgspec.Struct, frozen=True, kw_only=True):
 
     fault: str
     sensors: tuple[str, ...]
-    """Topics."""
+    """Topics; or FUSE."""
     forms: tuple[str, ...]
     """Short forms (`fusion_rt.faults`) with the place for their window left open."""
     is_instant: bool = False
@@ -62,15 +63,18 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 
 HEALTHY = FaultCase(fault="none", sensors=(), forms=())
 """What the others are held against."""
+FUSE_KILLED = FaultCase(fault="killed", sensors=(FUSE,), forms=(f"{FUSE} kill",), is_instant=True)
 QUICK_SLOT = Slot(fault_s=4.0, rest_s=6.5, loops=1)
 FULL_SLOT = Slot(fault_s=8.0, rest_s=10.0, loops=2)
 
 
 def cases_of(topics: Sequence[str], is_quick: bool) -> list[FaultCase]:
-    """Nothing at all, every fault of every sensor, then every pair of them silent at once."""
+    """Nothing at all, every fault of every sensor, the fusion killed, then every pair of sensors
+    silent at once.
+    """
     names = _QUICK if is_quick else _QUICK + _ALSO
     single = [_case(name, topic) for name in names for topic in topics]
-    return [HEALTHY, *single, *(_pair(*pair) for pair in combinations(topics, 2))]
+    return [HEALTHY, *single, FUSE_KILLED, *(_pair(*pair) for pair in combinations(topics, 2))]
 
 
 def place(cases: Sequence[FaultCase], slot: Slot, first_s: float) -> list[PlacedCase]:

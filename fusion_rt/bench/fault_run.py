@@ -73,7 +73,9 @@ def _listen(
             if received is None:
                 continue
             if isinstance(received.message, Detections):
-                answers.append(AnswerSeen(received.header.sent_ns, _kept(received.message)))
+                header = received.header
+                kept = _kept(received.message)
+                answers.append(AnswerSeen(header.sent_ns, kept, header.incarnation))
             elif isinstance(received.message, Health):
                 states += states_of(received.message, before)
     return answers, states

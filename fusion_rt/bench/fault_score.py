@@ -7,6 +7,7 @@ import msgspec
 
 from fusion_rt.bench.fault_cases import SILENCING, PlacedCase
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
+from fusion_rt.faults import FUSE
 from fusion_rt.messages import Detections, Health, Mode
 
 _GOOD_STATES = ("alive", "recovered", "waiting")
@@ -19,6 +20,8 @@ class AnswerSeen(msgspec.Struct, frozen=True, eq=False):
 
     sent_ns: int
     message: Detections
+    incarnation: int = 0
+    """Of the process that gave it."""
 
 
 class StateSeen(msgspec.Struct, frozen=True):
@@ -120,16 +123,16 @@ def _row(
 
 def _told(topic: str, one: PlacedCase, seen: Seen, begin_ns: int, until_ns: int) -> tuple[int, str]:
     """How long after the fault it was told, and in which words; -1 when it never was."""
+    subject = f"node {FUSE}" if topic == FUSE else topic
     signs = [
         (state.since_ns, f"{topic} {state.state}")
         for state in seen.states
-        if state.subject == topic and state.state not in _GOOD_STATES
+        if state.subject == subject and state.state not in _GOOD_STATES
         and begin_ns <= state.since_ns < until_ns
     ]  # fmt: skip
     for answer in _between(seen.answers, begin_ns, until_ns):
-        reason = _absence(answer, topic)
-        if reason is not None:
-            signs.append((answer.sent_ns, f"{topic} missing: {reason}"))
+        if (words := _complaint(answer, topic)) is not None:
+            signs.append((answer.sent_ns, words))
             break
     if not signs:
         return -1, ""
@@ -146,8 +149,13 @@ def _since_ns(topic: str, one: PlacedCase, seen: Seen, begin_ns: int) -> int:
 
 
 def _recovered_ns(topic: str, seen: Seen, end_ns: int, until_ns: int) -> int | None:
-    """Until the first answer after the fault that holds something new of this sensor."""
+    """Until the first answer after the fault that holds something new of this sensor, or comes from
+    the next process.
+    """
+    before = [answer.incarnation for answer in seen.answers if answer.sent_ns < end_ns][-1:]
     for answer in _between(seen.answers, end_ns, until_ns):
+        if topic == FUSE and answer.incarnation not in before:
+            return answer.sent_ns - end_ns
         for member in answer.message.members:
             is_in = member.topic == topic and member.quality != "missing"
             if is_in and end_ns <= (member.stamp_ns or 0) <= answer.sent_ns:
@@ -155,12 +163,13 @@ def _recovered_ns(topic: str, seen: Seen, end_ns: int, until_ns: int) -> int | N
     return None
 
 
-def _absence(answer: AnswerSeen, topic: str) -> str | None:
-    """Why the topic is missing from the answer; None when it is not."""
+def _complaint(answer: AnswerSeen, topic: str) -> str | None:
+    """What the answer says against the topic: that it is missing, or why the mode is what it is."""
     for member in answer.message.members:
         if member.topic == topic and member.quality == "missing":
-            return member.reason or "no reason"
-    return None
+            return f"{topic} missing: {member.reason or 'no reason'}"
+    against = (r for r in answer.message.mode_reasons if r.startswith(f"{topic} "))
+    return next((reason.partition(":")[0] for reason in against), None)
 
 
 def _between(answers: Iterable[AnswerSeen], begin_ns: int, end_ns: int) -> list[AnswerSeen]:

@@ -64,7 +64,7 @@ class FrameMaker:
         self, data: Bytes, encoding: PixelEncoding, instant: Instant
     ) -> Iterator[CameraFrame]:
         """`encoding` jpeg passes the bytes on as they are, once their header is right."""
-        size = _jpeg_size(data)
+        size = jpeg_size(data)
         if size is None:
             self._port.counters[DAMAGED] += 1
         elif self._fits(size):
@@ -114,7 +114,7 @@ def decode_jpeg(data: Bytes, encoding: PixelEncoding, image: Pixels) -> bool:
     return True
 
 
-def _jpeg_size(data: Bytes) -> tuple[int, int] | None:
+def jpeg_size(data: Bytes) -> tuple[int, int] | None:
     """Width and height; None where it is no JPEG, or claims to be larger than any camera's."""
     if bytes(data[:2]) != JPEG_START:
         return None

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion_rt.bench.compare import Change, compare, read_gate, read_summary
-from fusion_rt.bench.fault_cases import FULL_SLOT, QUICK_SLOT, cases_of, place
+from fusion_rt.bench.fault_cases import FULL_SLOT, HEALTHY, QUICK_SLOT, cases_of, place
 from fusion_rt.bench.fault_map import scorer_of
 from fusion_rt.bench.fault_page import HEAD, faults_page, row_cells
 from fusion_rt.bench.fault_run import watch_faults
@@ -123,7 +123,12 @@ def faults_command(
     """Let every sensor fail in every way and tell how soon it is noticed and what comes out."""
     loaded = load_rig(find_rig(rig))
     chosen = [topic for topic in loaded.sensors if not sensor or topic in sensor]
-    cases = [c for c in cases_of(chosen, quick) if not fault or c.fault in ("none", *fault)]
+    cases = [
+        case
+        for case in cases_of(chosen, quick)
+        if case is HEALTHY
+        or ((not fault or case.fault in fault) and (not sensor or {*case.sensors} <= {*sensor}))
+    ]
     if len(cases) < 2:
         raise BenchError(f"no such fault of {', '.join(loaded.sensors)}")
     slot = QUICK_SLOT if quick else FULL_SLOT

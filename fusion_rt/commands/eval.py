@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fusion_rt.clock import NS_PER_S, RigClock
 from fusion_rt.engine.open import Backend
 from fusion_rt.model_file import find_model
+from fusion_rt.sim.beams import Beams
 
 if TYPE_CHECKING:
     from fusion_rt.evaluation.evaluate import Evaluation
@@ -41,6 +42,7 @@ def eval_command(
     varied: Annotated[
         bool, typer.Option("--varied", help="Another rig per world, sensors free-running.")
     ] = False,
+    beams: Annotated[Beams, typer.Option(help="The LiDAR's, unless varied.")] = "hdl64",
     data: Annotated[
         Path | None, typer.Option(help="A folder of moments instead of simulated worlds.")
     ] = None,
@@ -75,6 +77,7 @@ def eval_command(
             scenes=scenes,
             seed=seed,
             is_varied=varied,
+            beams=beams,
             corruptions=CORRUPTIONS if corruptions else (),
             folder=data,
         )
@@ -116,7 +119,7 @@ def _known(backend: str) -> Backend:
 def _data_text(plan: "ScenePlan") -> str:
     if plan.folder is not None:
         return f"from {plan.folder.name}"
-    rigs = "a rig of its own each" if plan.is_varied else "the rig `demo`"
+    rigs = "a rig of its own each" if plan.is_varied else f"the rig `demo` with a {plan.beams}"
     return f"simulated worlds {plan.seed} to {plan.seed + plan.scenes - 1}, {rigs}"
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,12 @@ import typer
 from fusion_rt.clock import NS_PER_S, RigClock
 from fusion_rt.config import known_names
 from fusion_rt.errors import FaultError
-from fusion_rt.faults import FaultFile, load_fault_file, parse_schedule
+from fusion_rt.faults import FUSE, FaultFile, load_fault_file, parse_schedule
 from fusion_rt.logs.options import FoxgloveOptions
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
 from fusion_rt.rig import Rig, find_rig, load_rig
-from fusion_rt.session import Session, default_run_dir, start_session
+from fusion_rt.session import Session, Setup, default_run_dir, start_session
 from fusion_rt.supervisor import Supervisor
 from fusion_rt.systemd import Notifier
 
@@ -77,7 +76,7 @@ def run_command(
         loaded = msgspec.structs.replace(loaded, foxglove=FoxgloveOptions())
     schedule = _faults_of(loaded, fault or [], faults)
     run_dir = run_dir or default_run_dir(loaded.name)
-    with _session_of(loaded, run_dir, rows, schedule) as session:
+    with start_session(run_dir, loaded.name, _setup_of(loaded, rows, schedule)) as session:
         clock = session.clock()
         end_ns = None if seconds is None else clock.now_ns() + int(seconds * NS_PER_S)
         _supervise(loaded, session, clock, stop, end_ns)
@@ -96,31 +95,28 @@ def _faults_of(rig: Rig, texts: list[str], path: Path | None) -> FaultFile:
     """What is to be done on purpose; refused when it would befall nobody."""
     written = load_fault_file(path) if path else FaultFile(faults=[])
     both = FaultFile(seed=written.seed, faults=[*written.faults, *texts])
+    nodes = [*rig.sensors, *([FUSE] if rig.fusion is not None else [])]
     for fault in parse_schedule(both.faults).faults:
-        if not any(fault.concerns(topic) for topic in rig.sensors):
-            known = known_names(fault.who, rig.sensors)
+        if not any(fault.concerns(node) for node in nodes):
+            known = known_names(fault.who, nodes)
             raise FaultError(fault.who, f"expected a sensor of the rig {rig.name}", known)
     return both
 
 
-def _session_of(
-    rig: Rig, run_dir: Path, rows: Path | None, faults: FaultFile
-) -> AbstractContextManager[Session]:
+def _setup_of(rig: Rig, rows: Path | None, faults: FaultFile) -> Setup:
     remote = rig.remote
-    return start_session(
-        run_dir,
-        rig.name,
+    return Setup(
         sensors={topic: msgspec.to_builtins(s.options) for topic, s in rig.sensors.items()},
+        calibration=str(rig.calibration.source.resolve()),
+        fusion=msgspec.to_builtins(rig.fusion) or {},
+        latency=msgspec.to_builtins(rig.latency),
+        record=msgspec.to_builtins(rig.record) or {},
+        foxglove=msgspec.to_builtins(rig.foxglove) or {},
+        watch_mountings=rig.watch_mountings,
+        files=dict(logged_rig(rig).files),
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
-        calibration=str(rig.calibration.source.resolve()),
-        latency=msgspec.to_builtins(rig.latency),
         rows=str(rows.resolve()) if rows else None,
         faults=tuple(faults.faults),
         fault_seed=faults.seed,
-        fusion=msgspec.to_builtins(rig.fusion),
-        record=msgspec.to_builtins(rig.record),
-        foxglove=msgspec.to_builtins(rig.foxglove),
-        files=logged_rig(rig).files,
-        watch_mountings=rig.watch_mountings,
     )

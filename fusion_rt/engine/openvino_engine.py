@@ -38,6 +38,7 @@ class OpenvinoEngine(Engine):
             "INFERENCE_PRECISION_HINT": options.openvino_precision,
             "INFERENCE_NUM_THREADS": str(options.threads),
             "NUM_STREAMS": "1",
+            "SNIPPETS_MODE": "DISABLE",  # 2026.4 crashes fusing around a MatMul, on one thread
         }
         try:
             compiled = openvino.Core().compile_model(name, "CPU", hints)

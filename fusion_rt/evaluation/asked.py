@@ -41,6 +41,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     weather: frozenset[str]
     """Of `night`, `rain`, `fog`."""
 
+    def asked_for_all(self) -> "Case":
+        """The same, when what none of the sensors present sees is a miss too."""
+        replace = msgspec.structs.replace
+        return replace(self, outcome=replace(self.outcome, is_asked=self.asked_of_all))
+
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the encoders make of one moment."""

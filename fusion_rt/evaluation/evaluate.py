@@ -7,7 +7,7 @@ import numpy as np
 
 from fusion_rt.evaluation.asked import LEAST_SCORE, Asker, Case, hearing
 from fusion_rt.evaluation.attribution import shapley_scores
-from fusion_rt.evaluation.confidence import best_threshold
+from fusion_rt.evaluation.confidence import ScoreFit, best_threshold, fit_scores
 from fusion_rt.evaluation.matching import match
 from fusion_rt.evaluation.picture import answer_picture, jpeg_of
 from fusion_rt.evaluation.result import Measured, Result, hard_gain, retentions
@@ -90,12 +90,32 @@ class Evaluation:
             corruptions=self._corrupted(),
             retention=retentions(scores),
             hard_gain=hard_gain(scores),
-            thresholds=self._thresholds(),
+            thresholds=self.thresholds(),
             attribution={
                 name: dict(zip(self.kinds, np.mean(rows, axis=0).tolist(), strict=True))
                 for name, rows in self._shares.items()
             },
         )
+
+    def thresholds(self) -> dict[str, float]:
+        """Where to cut scores, by mode of the rig."""
+        count = len(self._perception.model.file.classes)
+        cases: dict[Mode, list[Case]] = {}
+        for subset in self._subsets:
+            mode = mode_of(subset, self.kinds)
+            cases.setdefault(mode, []).extend(self._of(CLEAN, subset).cases)
+        found: dict[str, float] = {}
+        for mode in _MODES:
+            threshold = best_threshold(curves_at_2m(cases.get(mode, []), count))
+            if threshold is not None:
+                found[mode] = threshold
+        return found
+
+    def score_fit(self) -> ScoreFit:
+        """What would make the scores of all sets say how often they are right."""
+        count = len(self._perception.model.file.classes)
+        cases = [self._of(CLEAN, subset).cases for subset in self._subsets]
+        return fit_scores([curve for each in cases for curve in curves_at_2m(each, count)])
 
     def pictures(self) -> list[tuple[bytes, str]]:
         """JPEG and caption of the moments that show most, one of each sort."""
@@ -126,19 +146,6 @@ class Evaluation:
             if condition != CLEAN:
                 figure = map_2m(collected.cases, count)
                 found.setdefault(condition, {})[subset_name(subset)] = figure
-        return found
-
-    def _thresholds(self) -> dict[str, float]:
-        count = len(self._perception.model.file.classes)
-        cases: dict[Mode, list[Case]] = {}
-        for subset in self._subsets:
-            mode = mode_of(subset, self.kinds)
-            cases.setdefault(mode, []).extend(self._of(CLEAN, subset).cases)
-        found: dict[str, float] = {}
-        for mode in _MODES:
-            threshold = best_threshold(curves_at_2m(cases.get(mode, []), count))
-            if threshold is not None:
-                found[mode] = threshold
         return found
 
     def _explain(self, answers: dict[Subset, Answer]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fusion_rt.errors import ConfigError
-from fusion_rt.evaluation.scores import HARD, SubsetScore
+from fusion_rt.evaluation.scores import SubsetScore
 
 FORMAT = 1
 _DIGITS = 4
@@ -38,7 +38,8 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class HardGain(msgspec.Struct, frozen=True):
-    """Fusing beside the best single sensor on the hard part."""
+    """Fusing beside the best single sensor on the hard part, both asked for the same: all that
+    camera or LiDAR sees. Seeing what the other cannot is what one fuses for."""
 
     fused: float
     best_single: float
@@ -88,12 +89,12 @@ def hard_gain(subsets: Mapping[str, SubsetScore]) -> HardGain | None:
     singles = {
         name: part.map_2m
         for name, score in subsets.items()
-        if "+" not in name and (part := score.parts[HARD]).map_2m is not None
+        if "+" not in name and (part := score.hard_of_all).map_2m is not None
     }
     if "+" not in full_name or not singles:
         return None
     best = max(singles, key=lambda name: singles[name] or 0.0)
-    fused, single = subsets[full_name].parts[HARD].map_2m, singles[best]
+    fused, single = subsets[full_name].hard_of_all.map_2m, singles[best]
     if fused is None or not single:
         return None
     return HardGain(fused, single, best, fused / single - 1)

@@ -16,6 +16,7 @@ from fusion_rt.evaluation.corruptions import Corruption, corrupted_moments
 from fusion_rt.model.moments import Moment, all_moments, moment_files, read_moments
 from fusion_rt.model.render import RenderedWorld, RenderSize
 from fusion_rt.rig import find_rig, load_rig
+from fusion_rt.sim.beams import Beams
 from fusion_rt.sim.samples import SampleFrames
 from fusion_rt.sim.scenario import Scenario, Siren
 
@@ -31,6 +32,8 @@ class ScenePlan(msgspec.Struct, frozen=True, kw_only=True):
     scenes: int = 60
     seed: int = FIRST_SEED
     is_varied: bool = False
+    beams: Beams = "hdl64"
+    """The LiDAR's, unless varied."""
     corruptions: tuple[Corruption, ...] = ()
     """Each shows all worlds once more."""
     folder: Path | None = None
@@ -56,7 +59,9 @@ def scenes(plan: ScenePlan, calibration: Calibration) -> Iterator[Shown]:
     if plan.folder is not None:
         yield from map(Shown, all_moments(plan.folder))
         return
-    size = RenderSize(per_world=MOMENTS_PER_SCENE, spacing_s=2.5, is_varied=plan.is_varied)
+    size = RenderSize(
+        per_world=MOMENTS_PER_SCENE, spacing_s=2.5, is_varied=plan.is_varied, beams=plan.beams
+    )
     for seed in range(plan.seed, plan.seed + plan.scenes):
         world = RenderedWorld(calibration, seed, size, SampleFrames(), partial(peopled, seed=seed))
         yield from map(Shown, world.moments())

@@ -65,6 +65,8 @@ class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
     classes: dict[str, ClassScore]
     parts: dict[str, PartScore]
     """By distance and weather, `hard` and `easy`."""
+    hard_of_all: PartScore
+    """What is hard, asked for all that camera or LiDAR sees."""
     ece: float | None
     """Expected calibration error of scores of 0.05 and more, right at 2 m."""
     bins: list[ScoreBin]
@@ -91,9 +93,10 @@ def subset_score(
     curves = [curve_of(each) for each in at_2m]
     errors = [pair_errors(each) for each in at_2m]
     bins = score_bins(curves)
+    of_all = [case.asked_for_all() for case in collected.cases]
     return SubsetScore(
         map_2m=_mean(plain_ap(curve) for curve in curves) or 0.0,
-        map_2m_of_all=_map_of_all(collected.cases, len(classes)),
+        map_2m_of_all=map_2m(of_all, len(classes)),
         map_nuscenes=_mean(nuscenes_ap(curve_of(m)) for by in matches for m in by.values()) or 0.0,
         errors=_mean_errors(errors),
         classes={
@@ -106,6 +109,7 @@ def subset_score(
             for name, curve, by, error in zip(classes, curves, matches, errors, strict=True)
         },
         parts={name: part(at_2m) for name, part in _parts(collected.cases).items()},
+        hard_of_all=_parts(of_all)[HARD](_at_2m(of_all, len(classes))),
         ece=calibration_error(bins),
         bins=bins,
         siren=siren_score(collected.hearings, siren_threshold),
@@ -119,19 +123,12 @@ def map_2m(cases: Sequence[Case], classes: int) -> float:
 
 def curves_at_2m(cases: Sequence[Case], classes: int) -> list[Curve]:
     """Per class."""
+    return [curve_of(matches) for matches in _at_2m(cases, classes)]
+
+
+def _at_2m(cases: Sequence[Case], classes: int) -> list[Matches]:
     outcomes = [case.outcome for case in cases]
-    return [curve_of(match(outcomes, number, PAIR_LIMIT_M)) for number in range(classes)]
-
-
-def _map_of_all(cases: Sequence[Case], classes: int) -> float:
-    asked = [
-        msgspec.structs.replace(
-            case,
-            outcome=msgspec.structs.replace(case.outcome, is_asked=case.asked_of_all),
-        )
-        for case in cases
-    ]
-    return map_2m(asked, classes)
+    return [match(outcomes, number, PAIR_LIMIT_M) for number in range(classes)]
 
 
 def _parts(cases: Sequence[Case]) -> dict[str, Callable[[Sequence[Matches]], PartScore]]:

@@ -116,9 +116,9 @@ def _parts(result: Result) -> Table:
     gain, note = result.hard_gain, ""
     if gain is not None:
         note = (
-            "On the hard part (night, rain, fog, beyond 30 m, or hidden by half) all sensors "
-            f"reach {gain.fused:.3f}, the best single one ({gain.single}) {gain.best_single:.3f}: "
-            f"{gain.gain:+.1%}."
+            "On the hard part (night, rain, fog, beyond 30 m, or hidden by half), asked for all "
+            f"that camera or LiDAR sees there, all sensors reach {gain.fused:.3f}, the best "
+            f"single one ({gain.single}) {gain.best_single:.3f}: {gain.gain:+.1%}."
         )
     return Table("mAP at 2 m by distance and weather", ("sensors", *head), rows, note)
 

@@ -1,57 +1,68 @@
 """The jobs of a fleet: what a worker does with one slice."""
 
-from functools import partial
 from pathlib import Path
 
-from fusion_rt.faults import FaultSchedule
+import msgspec
+
 from fusion_rt.fleet.measures import row_of
-from fusion_rt.fleet.model_job import ModelJob
 from fusion_rt.fleet.run import RUN, detections_of
 from fusion_rt.fleet.runs import keep, part_of
 from fusion_rt.fleet.task import Job, Row, Slice
 from fusion_rt.logs.read import LogReader
-from fusion_rt.replay.lockstep import DecisionsOnly
-from fusion_rt.replay.plan import plan_of, rig_of
-from fusion_rt.replay.run import Replay, RunResult
+from fusion_rt.model_file import find_model, shipped_models
+from fusion_rt.replay.open import Networks, opened_replay
+from fusion_rt.replay.plan import DECISIONS, ReplayOptions
 
 RECORDED = "recorded"
 """In place of a model: what the rig itself detected, as it stands in the log."""
-DECISIONS = "decisions"
-"""In place of a model: the fusion's decisions in lock step, without a network."""
+RIGS_OWN = "own"
+"""In place of a model: that of each log's rig."""
 
 
-def open_job(runs: Path | None, model: str) -> Job:
-    """The job of one model: its folder, or the name of one that comes along.
+def open_job(runs: Path | None, options: ReplayOptions, model: str) -> Job:
+    """The job of one model, as `named_model` says it.
 
-    `runs` is where detections are kept, None when nobody compares them. Raises FusionError.
+    `runs` is where detections are kept, None when nobody compares them.
     """
     if model == RECORDED:
         return _recorded
-    if model == DECISIONS:
-        return partial(_decided, runs)
-    return ModelJob(runs, model)
+    own = None if model == RIGS_OWN else model
+    return ReplayJob(runs, msgspec.structs.replace(options, model=own), model)
+
+
+def named_model(text: str) -> str:
+    """As workers find it wherever they run; raises ConfigError where there is no such model."""
+    if text in (RECORDED, RIGS_OWN, DECISIONS, *shipped_models()):
+        return text
+    return str(find_model(text).resolve())
 
 
 def _recorded(part: Slice) -> Row:
     return {**row_of(detections_of(Path(part.log), part)), RUN: part.log}
 
 
-def _decided(runs: Path | None, part: Slice) -> Row:
-    with LogReader(Path(part.log)) as log:
-        plan, piece = plan_of(rig_of(log), log), part_of(log, part)
-        topics = [stream.topic for stream in plan.streams]
-        fusion = DecisionsOnly(plan, piece.start_ns)
-        replay = Replay(log, topics, fusion, piece, FaultSchedule())
-        answers = list(replay.answers())
-        kept = keep(answers, runs, DECISIONS, part)
-        return {**row_of(answers), **_of_result(replay.result()), RUN: kept}
+class ReplayJob:
+    """Replays slice after slice in lock step; the networks are loaded once."""
 
+    def __init__(self, runs: Path | None, options: ReplayOptions, name: str) -> None:
+        self._runs = runs
+        self._options = options
+        self._name = name
+        self._networks = Networks()
 
-def _of_result(result: RunResult) -> Row:
-    return {
-        "wait_p50_ms": result.wait_ms.get("p50"),
-        "wait_p99_ms": result.wait_ms.get("p99"),
-        "speed": result.speed,
-        "undecodable": sum(result.undecodable.values()),
-        "digest": result.digest,
-    }
+    def __call__(self, part: Slice) -> Row:
+        with LogReader(Path(part.log)) as log:
+            replay = opened_replay(log, self._options, self._networks, part_of(log, part))
+            answers = list(replay.answers())
+            result = replay.result()
+        return {
+            **row_of(answers),
+            "failed_sets": sum(bool(one.failure) for one in answers),
+            "wait_p50_ms": result.wait_ms.get("p50"),
+            "wait_p99_ms": result.wait_ms.get("p99"),
+            "speed": result.speed,
+            "undecodable": sum(result.undecodable.values()),
+            "digest": result.digest,
+            "model_digest": self._networks.digest,
+            RUN: keep(answers, self._runs, self._name, part),
+        }

@@ -22,7 +22,8 @@ RUN = "run"
 class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Which machines do the work, and how hard they try."""
 
-    jobs: int = 1
+    jobs: int | None = None
+    """At once; None: one here, and as many as fit on a cluster."""
     cluster: str | None = None
     """A Ray address or `local`; None: processes of this machine."""
     retries: int = 1
@@ -37,7 +38,7 @@ def logs_of(patterns: Sequence[str]) -> list[Path]:
         paths = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))
         if not paths:
             raise FleetError(pattern, "expected logs, no file fits")
-        found.update(dict.fromkeys(Path(path).absolute() for path in paths))
+        found.update(dict.fromkeys(map(Path, paths)))
     return list(found)
 
 
@@ -48,11 +49,12 @@ def planned(
     tasks: list[Task] = []
     refused: list[Outcome] = []
     for log in logs:
+        name = str(log.absolute())  # workers may stand in another folder
         try:
             with LogReader(log) as opened:
-                parts = slices_of(str(log), opened.start_ns, opened.end_ns + 1, slice_ns)
+                parts = slices_of(name, opened.start_ns, opened.end_ns + 1, slice_ns)
         except LogError as error:
-            whole = Slice(log=str(log))
+            whole = Slice(log=name)
             refused += [
                 Outcome(task=Task(slice=whole, model=m), verdict="refused", reason=str(error))
                 for m in models
@@ -71,7 +73,7 @@ def outcomes_of(
             tasks,
             open_job,
             clock,
-            jobs=where.jobs,
+            jobs=where.jobs or 1,
             retries=where.retries,
             limit_ns=where.limit_ns,
         )

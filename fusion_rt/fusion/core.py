@@ -19,6 +19,7 @@ follows from the headers alone; that a member's frame could not be encoded after
 encodes it.
 """
 
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ import msgspec
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.fusion.ego_motion import EgoMotion
 from fusion_rt.fusion.options import AUDIO_STRIDE_NS, FusionPlan, StreamPlan
+from fusion_rt.fusion.wanted import WantedFrames
 from fusion_rt.liveness import ArrivedHeader, StreamMonitor, Verdict
 from fusion_rt.messages import GpsFix
 from fusion_rt.modes import ModeDecision, ModeKeeper
@@ -33,11 +35,11 @@ from fusion_rt.sync.frame_set import FrameSet, StreamSpec, Tick
 from fusion_rt.sync.synchronizer import Synchronizer
 from fusion_rt.topics import topic_kind
 
-_SLACK_NS = 4 * NS_PER_MS
-"""Sensors jitter: a frame this much farther off than half a period may still be the nearest."""
-_STEADY = 3
-"""References in a row that came when expected make the next ones predictable."""
 _CLOCK_OFF_NS = 100 * NS_PER_MS
+_FROZEN_KEPT = 64
+"""Stamps of frozen messages, per topic: more than wait in a set that is open."""
+_LATE_STRIDES = 5
+"""A chunk of sound this far back is late; one from farther back is of a clock that stepped."""
 
 
 class FusionSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,12 @@ class FusionSet(msgspec.Struct, frozen=True, kw_only=True):
     frame_set: FrameSet
     """Its members' payloads are the tokens."""
     mode: ModeDecision
+    frozen: frozenset[str] = frozenset()
+    """Topics whose member repeats those before it: what it shows is not the world of its stamp."""
+
+    def absence(self, topic: str) -> str:
+        """Why there is nothing to fuse of a topic, as far as headers tell; empty where there is."""
+        return "frozen" if topic in self.frozen else self.frame_set.members[topic].reason
 
     def member_ns(self, topic: str) -> int | None:
         """When the member was measured, clocks corrected; None when it is missing."""
@@ -85,9 +93,14 @@ class FusionCore:
             [_spec(stream) for stream in plan.streams], reference, max_wait_ns=plan.max_wait_ns
         )
         self._modes = ModeKeeper(started_ns)
-        self._grid = _ReferenceGrid(self._reference_period_ns())
+        self._wanted = WantedFrames(plan)
         self._gps = plan.topic_of("gps")
-        self._strides_ns: dict[str, int] = {}
+        self._strides: dict[str, int] = {}
+        self._frozen: dict[str, deque[int]] = {
+            stream.topic: deque(maxlen=_FROZEN_KEPT)
+            for stream in plan.streams
+            if stream.kind != "gps"  # its fix is held, and its age told
+        }
         self._number = 0
 
     @property
@@ -99,18 +112,19 @@ class FusionCore:
         """What is thought of every stream."""
         return {topic: monitor.verdict for topic, monitor in self.monitors.items()}
 
+    def is_frozen(self, topic: str) -> bool:
+        """Whether messages repeat each other, as of the last one: not worth encoding."""
+        return topic in self._frozen and self.monitors[topic].is_frozen
+
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
         """Whether a message that has just come is worth encoding; ask once, before `arrived`.
 
         Sound is encoded once in every stride; a camera frame unless it lies so far from every
         reference to be expected that another one will be nearer.
         """
-        stream = self._streams[topic]
-        if stream.kind == "audio":
+        if self._streams[topic].kind == "audio":
             return self.begins_stride(topic, header.stamp_ns)
-        if stream.kind != "camera" or self.plan.options.encode_all or topic == self.plan.reference:
-            return True
-        return self._grid.is_near(header.stamp_ns, stream.period_ns // 2 + _SLACK_NS)
+        return self._wanted.wants(topic, header.stamp_ns)
 
     def arrived(
         self, header: ArrivedHeader, topic: str, recv_ns: int, token: Any, *, is_member: bool = True
@@ -120,10 +134,11 @@ class FusionCore:
         `is_member` False: it is not wanted, or of no use; it only shows that the stream lives.
         """
         self.monitors[topic].observe(header, recv_ns)
+        if self.is_frozen(topic):
+            self._frozen[topic].append(header.stamp_ns)
         if not is_member:
             return self._sets(self.sync.advance(recv_ns), recv_ns)
-        if topic == self.plan.reference:
-            self._grid.heard(header.stamp_ns)
+        self._wanted.heard(topic, header.stamp_ns)
         return self._sets(self.sync.push(topic, header.stamp_ns, token, recv_ns), recv_ns)
 
     def fix(self, fix: GpsFix) -> None:
@@ -155,7 +170,14 @@ class FusionCore:
         number, self._number = self._number, self._number + 1
         time_ns = _rig_time_ns(frame_set)
         self._follow_receiver_clock(frame_set, time_ns)
-        return FusionSet(number=number, time_ns=time_ns, frame_set=frame_set, mode=self.mode)
+        members = frame_set.members
+        return FusionSet(
+            number=number,
+            time_ns=time_ns,
+            frame_set=frame_set,
+            mode=self.mode,
+            frozen=frozenset(t for t, kept in self._frozen.items() if members[t].stamp_ns in kept),
+        )
 
     def _judge(self, now_ns: int, *, inbox_drained: bool) -> None:
         for monitor in self.monitors.values():
@@ -172,42 +194,21 @@ class FusionCore:
     def begins_stride(self, topic: str, stamp_ns: int) -> bool:
         """Whether a chunk of sound is the first of its stride; once per chunk."""
         stride = stamp_ns // AUDIO_STRIDE_NS
-        is_new = stride != self._strides_ns.get(topic)
-        self._strides_ns[topic] = stride
-        return is_new
-
-    def _reference_period_ns(self) -> int:
-        if self.plan.reference is None:
-            return round(NS_PER_S / self.plan.options.tick_hz)
-        return self._streams[self.plan.reference].period_ns
-
-
-class _ReferenceGrid:
-    """Where the next references are to be expected, once they have come evenly."""
-
-    def __init__(self, period_ns: int) -> None:
-        self._period_ns = period_ns
-        self._last_ns = 0
-        self._even = 0
-
-    def heard(self, stamp_ns: int) -> None:
-        off_ns = abs(stamp_ns - self._last_ns - self._period_ns)
-        self._even = self._even + 1 if off_ns <= _SLACK_NS // 2 else 0
-        self._last_ns = stamp_ns
-
-    def is_near(self, stamp_ns: int, reach_ns: int) -> bool:
-        """Whether a reference may lie so near; True while nothing can be told."""
-        if self._even < _STEADY or stamp_ns - self._last_ns > NS_PER_S:
-            return True
-        phase_ns = (stamp_ns - self._last_ns) % self._period_ns
-        return min(phase_ns, self._period_ns - phase_ns) <= reach_ns
+        newest = self._strides.get(topic, -1)
+        if newest - _LATE_STRIDES <= stride <= newest:
+            return False
+        self._strides[topic] = stride
+        return True
 
 
 def _spec(stream: StreamPlan) -> StreamSpec:
     rate_hz = stream.rate_hz
     if stream.kind == "audio":
         rate_hz = min(rate_hz, NS_PER_S / AUDIO_STRIDE_NS)
-    return StreamSpec(stream.topic, rate_hz, stream.tolerance_ns, mode=stream.match)
+    max_age_ns = topic_kind(stream.topic).max_age_ns
+    return StreamSpec(
+        stream.topic, rate_hz, stream.tolerance_ns, mode=stream.match, max_age_ns=max_age_ns
+    )
 
 
 def _rig_time_ns(frame_set: FrameSet) -> int:

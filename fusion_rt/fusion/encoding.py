@@ -9,14 +9,17 @@ import msgspec
 import numpy as np
 
 from fusion_rt.arrays import AnyArray
-from fusion_rt.clock import NS_PER_S
-from fusion_rt.errors import FusionError, MissingExtraError
+from fusion_rt.clock import NS_PER_MS, NS_PER_S
+from fusion_rt.errors import FusionError
 from fusion_rt.fusion.ego_motion import Twist
+from fusion_rt.fusion.picture import decode
 from fusion_rt.latency.ledger import Frame
 from fusion_rt.messages import AudioChunk, CameraFrame, LidarSweep
 from fusion_rt.perception import Features, Perception
 from fusion_rt.sync.audio_window import Chunk, cut_window
 
+_AGREE_NS = 100 * NS_PER_MS
+"""Counter and stamps of one device tell the same time to within this."""
 _LEAST_SOUND = 0.5
 """Share of a window of sound that must have been received."""
 State = Literal["waiting", "ready", "failed", "superseded"]
@@ -77,20 +80,8 @@ class Encoders:
             return self._perception.encode_camera(
                 frame.image, frame.encoding, frame.width, frame.height
             )
-        picture = self._decoded(frame)
-        return self._perception.encode_camera(picture, "bgr8", frame.width, frame.height)
-
-    def _decoded(self, frame: CameraFrame) -> AnyArray:
-        try:
-            from fusion_rt.camera.frames import decode_jpeg
-        except ImportError as error:
-            raise MissingExtraError("sensors", str(error)) from error
-        shape = (frame.height, frame.width, 3)
-        if self._picture.shape != shape:
-            self._picture = np.zeros(shape, np.uint8)
-        if not decode_jpeg(frame.image.data, "bgr8", self._picture):
-            raise ValueError("its JPEG is damaged")
-        return self._picture
+        self._picture = decode(frame, self._picture)
+        return self._perception.encode_camera(self._picture, "bgr8", frame.width, frame.height)
 
 
 class SoundCollector:
@@ -109,17 +100,29 @@ class SoundCollector:
             got = f"{chunk.rate_hz} Hz and {chunk.samples.shape[1]}"
             return f"expected sound of {wanted} for the model, got {got}"
         chunks = self._chunks
-        # Another device, or the same started again, counts anew.
-        if chunks and (
-            chunk.first_sample < chunks[-1][0].first_sample
-            or chunk.samples.dtype != chunks[-1][0].samples.dtype
-        ):
+        if chunks and not self._goes_on(chunk):
             chunks.clear()
-        chunks.append((chunk, frame))
+        place = len(chunks)
+        while place and chunks[place - 1][0].first_sample > chunk.first_sample:
+            place -= 1
+        chunks.insert(place, (chunk, frame))
         begin = self._end - self._samples
         while chunks[0][0].first_sample + len(chunks[0][0].samples) <= begin:
             chunks.popleft()
         return None
+
+    def _goes_on(self, chunk: AudioChunk) -> bool:
+        """Whether it is of the same recording: another device, or one started again, counts anew.
+
+        One that comes late is an earlier piece by its counter and by its stamp alike.
+        """
+        newest = self._chunks[-1][0]
+        if chunk.samples.dtype != newest.samples.dtype:
+            return False
+        ahead = chunk.first_sample - newest.first_sample
+        by_counter_ns = round(ahead / self._rate_hz * NS_PER_S)
+        off_ns = chunk.stamp_ns - newest.stamp_ns - by_counter_ns
+        return ahead >= 0 or abs(off_ns) <= _AGREE_NS
 
     @property
     def _end(self) -> int:

@@ -192,8 +192,8 @@ class Fuser:
         reasons: Mapping[str, str],
     ) -> DetectionMember:
         member = fusion_set.frame_set.members[topic]
-        if member.quality == "missing":
-            return DetectionMember(topic, "missing", member.reason)
+        if absence := fusion_set.absence(topic):
+            return DetectionMember(topic, "missing", absence)
         if item is None and kind != "gps":
             return DetectionMember(topic, "missing", reasons.get(topic, "not encoded"))
         if item is None or item is member.payload:

@@ -47,6 +47,9 @@ class Intake:
             frame.taken_ns = frame.ready_ns = recv_ns
         if problem is not None:
             self._refuse(item, frame, recv_ns, problem)
+        elif is_member and self._core.is_frozen(stream.topic):
+            item.fail("frozen")
+            self._ledger.dropped(frame, "failed", "inbox", at_ns=recv_ns, cause="frozen")
         return sets, item if is_member and item.state == "waiting" else None
 
     def _problem(self, message: Message | None, frame: Frame) -> str | None:

@@ -243,7 +243,7 @@ def _ledger(
 ) -> Iterator[Ledger]:
     options = msgspec.convert(session.latency, LatencyOptions)
     with contextlib.ExitStack() as opened:
-        sink = None
+        sink, first = None, 0
         if session.rows is not None:
             info = RunInfo(
                 rig=session.rig,
@@ -255,8 +255,9 @@ def _ledger(
                 machine=machine_text(),
             )
             folder = Path(session.rows)
-            sink = opened.enter_context(RowWriter(folder, info, options.keep_mb << 20)).put
-        ledger = Ledger(tolerances_of(plan), options, sink)
+            writer = opened.enter_context(RowWriter(folder, info, options.keep_mb << 20))
+            sink, first = writer.put, writer.next_answer
+        ledger = Ledger(tolerances_of(plan), options, sink, first)
         if session.faults:
             from fusion_rt.live_faults import notes_of  # only who asks for faults pays for them
 

@@ -40,11 +40,13 @@ class Shelf:
 
 
 def tokens(fusion_set: FusionSet) -> dict[str, Item]:
-    """The items of the set's members that are encoded, by topic."""
+    """The items of the set's members that are to be fused, by topic."""
     return {
         topic: member.payload
         for topic, member in fusion_set.frame_set.members.items()
-        if isinstance(member.payload, Item) and member.payload.kind != "gps"
+        if isinstance(member.payload, Item)
+        and member.payload.kind != "gps"
+        and topic not in fusion_set.frozen
     }
 
 

@@ -178,11 +178,14 @@ class Ledger:
         tolerances_ns: Mapping[str, int],
         options: LatencyOptions | None = None,
         sink: Callable[[AnyRow], None] | None = None,
+        first_answer: int = 0,
     ) -> None:
         """`tolerances_ns`: by topic, how far a member may lie from the reference time; 0 for a
-        stream that is taken as it is at hand: no frame of it is late."""
+        stream that is taken as it is at hand: no frame of it is late. `first_answer`: the number
+        of the next one, where a process before this one has answered in the same run."""
         options = options or LatencyOptions()
-        self.answers = 0
+        self.answers = first_answer
+        """Of this run so far."""
         self.whole: dict[str, Histogram] = {}
         """By quantity (`fusion_rt.latency.critical_path.quantities`)."""
         self.stages: dict[tuple[str, str], Histogram] = {}

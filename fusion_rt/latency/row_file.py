@@ -6,6 +6,7 @@ a torn one at the end is left out, and cut off by the process that goes on with 
 that has grown to half of what may be kept becomes `rows.old.bin` in place of the one before.
 """
 
+import os
 import struct
 import threading
 from collections import deque
@@ -16,7 +17,7 @@ from typing import IO
 import msgspec
 
 from fusion_rt.errors import RecordingError
-from fusion_rt.latency.rows import AnyRow, RunInfo
+from fusion_rt.latency.rows import AlarmRow, AnswerRow, AnyRow, FrameRow, RunInfo
 
 INFO_FILE, ROWS_FILE, OLD_FILE = "run.json", "rows.bin", "rows.old.bin"
 MAX_WAITING = 65_536
@@ -24,6 +25,8 @@ MAX_WAITING = 65_536
 _PERIOD_S = 0.1
 _LENGTH = struct.Struct("<I")
 _MAX_ROW_BYTES = 1 << 20
+_TAIL_ROWS = 1024
+"""Seconds' worth: the last answer is among them, unless there was none for so long."""
 
 
 class RowWriter:
@@ -40,7 +43,12 @@ class RowWriter:
         self._waiting: deque[AnyRow] = deque()
         self._encoder = msgspec.msgpack.Encoder()
         self._stop = threading.Event()
-        if not _goes_on(folder, info):
+        self.next_answer = 0
+        """Number of the first answer that is not in the folder yet."""
+        if _is_same_run(folder, info):
+            both = (_cut_torn_end(folder / name) for name in (ROWS_FILE, OLD_FILE))
+            self.next_answer = next(filter(None, both), 0)
+        else:
             for name in (ROWS_FILE, OLD_FILE):
                 (folder / name).unlink(missing_ok=True)
         (folder / INFO_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(info)) + b"\n")
@@ -93,24 +101,41 @@ class RowWriter:
         self._file = (self.folder / ROWS_FILE).open("wb")
 
 
-def _goes_on(folder: Path, info: RunInfo) -> bool:
-    """Whether the folder holds rows of the same run, of a process before; cuts off a torn end."""
+def _is_same_run(folder: Path, info: RunInfo) -> bool:
+    """Whether the folder holds rows of the same run, of a process before."""
     try:
         before = read_info(folder)
     except RecordingError:
         return False
-    path = folder / ROWS_FILE
-    if before.started_ns != info.started_ns or not path.exists():
-        return False
-    with path.open("rb+") as file:
-        whole = 0
-        while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
-            (length,) = _LENGTH.unpack(head)
-            if len(file.read(length)) < length:
-                break
-            whole = file.tell()
-        file.truncate(whole)
-    return True
+    return before.started_ns == info.started_ns and (folder / ROWS_FILE).exists()
+
+
+def _cut_torn_end(path: Path) -> int:
+    """Leave whole rows only; the number behind the last answer that is told of in their end."""
+    if not path.exists():
+        return 0
+    data = path.read_bytes()  # at most half of what may be kept; row by row it takes seconds
+    last: deque[memoryview] = deque(maxlen=_TAIL_ROWS)
+    at, end = 0, len(data)
+    while at + _LENGTH.size <= end:
+        behind = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+        if behind > end:
+            break
+        last.append(memoryview(data)[at + _LENGTH.size : behind])
+        at = behind
+    os.truncate(path, at)
+    return 1 + max((_answer_of(row) for row in last), default=-1)
+
+
+def _answer_of(data: memoryview) -> int:
+    """The answer that a row tells of; -1 for none, also for a row that is damaged."""
+    try:
+        row: AnyRow = msgspec.msgpack.decode(data, type=AnyRow)
+    except (msgspec.MsgspecError, ValueError):
+        return -1
+    if isinstance(row, AnswerRow):
+        return row.number
+    return row.answer if isinstance(row, FrameRow | AlarmRow) else -1
 
 
 def read_info(folder: Path) -> RunInfo:

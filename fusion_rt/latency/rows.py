@@ -69,7 +69,7 @@ class AnswerRow(Row, frozen=True, array_like=True, kw_only=True, tag="answer"):
     """One reference time and its answer."""
 
     number: int
-    """Counts the answers of this run from 0."""
+    """Counts the answers of this run from 0, also across a restart of the process."""
     reference_ns: int
     opened_ns: int
     closed_ns: int

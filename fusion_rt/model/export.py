@@ -25,6 +25,13 @@ FUSION_INPUTS = (
     *CAMERA_OUTPUTS, *LIDAR_OUTPUTS, *AUDIO_OUTPUTS, "ego", "present", "age_s", "grid", "valid",
 )  # fmt: skip
 FUSION_OUTPUTS = ("boxes", "scores", "labels", "contributions", "siren")
+_TENSORS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "camera": (("image",), CAMERA_OUTPUTS),
+    "lidar": (("raster",), LIDAR_OUTPUTS),
+    "audio": (("mel", "gcc"), AUDIO_OUTPUTS),
+    "fusion": (FUSION_INPUTS, FUSION_OUTPUTS),
+}
+"""Inputs and outputs of each graph."""
 
 
 def example_inputs(model: FusionModel) -> dict[str, tuple[Tensor, ...]]:
@@ -53,22 +60,18 @@ def example_inputs(model: FusionModel) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-def export_graphs(model: FusionModel, folder: Path) -> dict[str, Path]:
-    """Write `camera.onnx`, `lidar.onnx`, `audio.onnx` and `fusion.onnx`; paths by name."""
-    names: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-        "camera": (("image",), CAMERA_OUTPUTS),
-        "lidar": (("raster",), LIDAR_OUTPUTS),
-        "audio": (("mel", "gcc"), AUDIO_OUTPUTS),
-        "fusion": (FUSION_INPUTS, FUSION_OUTPUTS),
-    }
+def export_graphs(model: FusionModel, folder: Path) -> None:
+    """Write `camera.onnx`, `lidar.onnx`, `audio.onnx` and `fusion.onnx`."""
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = example_inputs(model)
-    paths = {}
-    for name, (input_names, output_names) in names.items():
-        paths[name] = folder / f"{name}.onnx"
-        module = getattr(model, name)
-        export_graph(module, inputs[name], input_names, output_names, paths[name])
-    return paths
+    for name in _TENSORS:
+        export_part(model, name, folder)
+
+
+def export_part(model: FusionModel, name: str, folder: Path) -> None:
+    """Write one of them."""
+    inputs, outputs = _TENSORS[name]
+    example = example_inputs(model)[name]
+    export_graph(getattr(model, name), example, inputs, outputs, folder / f"{name}.onnx")
 
 
 def export_graph(

@@ -51,6 +51,15 @@ class DetectionHead(nn.Module):
     def forward(self, x: Tensor) -> Maps:
         return Maps(self.heat(x).float(), self.values(x).float())
 
+    @torch.no_grad()
+    def rescale(self, scale: float, offset: float) -> None:
+        """Let the heat's logits be `scale` times what they were, plus `offset`."""
+        last = self.heat[-1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        last.weight.mul_(scale)
+        last.bias.mul_(scale).add_(offset)
+
     def decode(
         self, maps: Maps, given: list[Tensor], present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

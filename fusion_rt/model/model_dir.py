@@ -31,7 +31,11 @@ def write_model_dir(run: Path, folder: Path, name: str, date: datetime.date) -> 
         "seed": config.seed,
         "note": f"{reached['samples']} moments in {reached['steps']} steps",
     }
-    tree = {"name": name, **_inputs(model.grid), "provenance": provenance}
+    write_model_file(folder, {"name": name, **_inputs(model.grid), "provenance": provenance})
+
+
+def write_model_file(folder: Path, tree: dict[str, Any]) -> None:
+    """Write model.yaml, and read it back."""
     (folder / MODEL_FILE).write_text(_HEADER + yaml.safe_dump(tree, sort_keys=False))
     load_model(folder)
 

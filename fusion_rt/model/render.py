@@ -26,7 +26,7 @@ from fusion_rt.model.moments import (
     packed_sweep,
 )
 from fusion_rt.sim.audio import SimulatedArray
-from fusion_rt.sim.beams import BEAM_TABLES
+from fusion_rt.sim.beams import BEAM_TABLES, Beams
 from fusion_rt.sim.camera import SimulatedCamera
 from fusion_rt.sim.gps import SimulatedGps
 from fusion_rt.sim.lidar import SimulatedLidar
@@ -56,7 +56,7 @@ class RenderSize(msgspec.Struct, frozen=True, kw_only=True):
     """Where worlds vary, up to one spacing later."""
     is_varied: bool = True
     """Rigs, resolutions and time offsets differ; else the calibration's own rig, in step."""
-    beams: str = "hdl64"
+    beams: Beams = "hdl64"
     columns: int = 1200
     """Unless varied."""
 
@@ -252,8 +252,10 @@ def _some_siren(rng: np.random.Generator) -> Siren:
     )
 
 
-def _some_lidar(rng: np.random.Generator) -> tuple[str, int]:
-    kinds = (("vlp32c", 512), ("vlp32c", 900), ("hdl64", 1200), ("hdl64", 600), ("vlp16", 900))
+def _some_lidar(rng: np.random.Generator) -> tuple[Beams, int]:
+    kinds: tuple[tuple[Beams, int], ...] = (
+        ("vlp32c", 512), ("vlp32c", 900), ("hdl64", 1200), ("hdl64", 600), ("vlp16", 900),
+    )  # fmt: skip
     return kinds[int(rng.choice(5, p=[0.35, 0.1, 0.4, 0.05, 0.1]))]
 
 

@@ -19,7 +19,7 @@ from fusion_rt.model.loading import Batch, batches
 from fusion_rt.model.network import FusionModel, seeded_model
 from fusion_rt.model.ranks import Ranks
 from fusion_rt.model.steps import step_losses, weighted
-from fusion_rt.model.train_config import TrainConfig
+from fusion_rt.model.train_config import Beginning, TrainConfig
 
 CHECKPOINT = "last.pt"
 LOG = "log.jsonl"
@@ -39,6 +39,9 @@ class Trainer:
         self.model = seeded_model(config.model, config.seed).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = seeded_model(config.model, config.seed).to(device)
+        if config.begin is not None:
+            _begin([self.model, self.average], config.begin)
+        self._frozen = _frozen(self.model, config)
         self.optimizer = torch.optim.AdamW(_groups(self.model, config), foreach=True)
         self.teacher = _teacher(config, device)
         self.steps = self.samples = self.sittings = 0
@@ -81,6 +84,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["times"]
         self.model.train()
+        for graph in self._frozen:
+            graph.eval()  # its norms keep their statistics too
         values: dict[str, float] = defaultdict(float)
         for _ in range(self.config.accumulate):
             batch = {name: value.to(self.ranks.device) for name, value in next(source).items()}
@@ -199,6 +204,27 @@ def _teacher(config: TrainConfig, device: torch.device) -> FusionModel | None:
         return None
     _, teacher, _ = read_average(Path(config.teacher))
     return teacher.to(device).requires_grad_(False)
+
+
+def _begin(models: list[FusionModel], begin: Beginning) -> None:
+    """Take over another run's weights."""
+    _, other, _ = read_average(Path(begin.run))
+    for name in begin.graphs:
+        weights = getattr(other, name).state_dict()
+        for model in models:
+            try:
+                getattr(model, name).load_state_dict(weights)
+            except RuntimeError as error:
+                problem = f"expected a {name} graph of the same sizes, got another"
+                way_out = f"give `model` the sizes of that run, or leave {name} out of `graphs`"
+                raise ConfigError(begin.run, "begin", problem, way_out) from error
+
+
+def _frozen(model: FusionModel, config: TrainConfig) -> list[nn.Module]:
+    """The graphs that do not learn, asked for no gradients."""
+    rates = config.learning_rates
+    names = [name for name in rates.__struct_fields__ if getattr(rates, name) == 0]
+    return [getattr(model, name).requires_grad_(False) for name in names]
 
 
 def _groups(model: FusionModel, config: TrainConfig) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """How the reference model is trained: one YAML file, every field with a default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -63,12 +63,23 @@ class LossWeights(_Part, frozen=True, kw_only=True):
 
 
 class LearningRates(_Part, frozen=True, kw_only=True):
-    """Times `learning_rate`, per graph."""
+    """Times `learning_rate`, per graph; a graph at 0 stays as it began."""
 
     camera: NotNegative = 1.0
     lidar: NotNegative = 1.0
     audio: NotNegative = 0.5
     fusion: NotNegative = 1.0
+
+
+class Beginning(_Part, frozen=True, kw_only=True):
+    """Another run's averaged weights, to begin with."""
+
+    run: str
+    """Its folder."""
+    graphs: tuple[Literal["camera", "lidar", "audio", "fusion"], ...] = (
+        "camera", "lidar", "audio", "fusion",
+    )  # fmt: skip
+    """What to take; the others begin at random."""
 
 
 class TrainConfig(_Part, frozen=True, kw_only=True):
@@ -79,8 +90,10 @@ class TrainConfig(_Part, frozen=True, kw_only=True):
     rig: str = "sim"
     """Whose calibration the simulator takes."""
     first_seed: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000
-    """Of the worlds to render; evaluation has those below 100 000."""
+    """Of the worlds to render; those below 1,000,000 are for measuring and finishing."""
     model: ModelConfig = ModelConfig()
+    begin: Beginning | None = None
+    """None: all at random."""
     seed: int = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
     accumulate: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

@@ -81,7 +81,9 @@ class DecisionsOnly:
 def decided(fusion_set: FusionSet) -> Detections:
     """The answer without a network: which messages, which mode, nothing detected."""
     members = tuple(
-        DetectionMember(topic, one.quality, one.reason, one.stamp_ns, one.age_ns)
+        DetectionMember(topic, "missing", absence)
+        if (absence := fusion_set.absence(topic))
+        else DetectionMember(topic, one.quality, "", one.stamp_ns, one.age_ns)
         for topic, one in fusion_set.frame_set.members.items()
     )
     return Detections(

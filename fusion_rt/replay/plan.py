@@ -1,11 +1,51 @@
-"""What a replay fuses: the streams of the rig in the log that are there to be replayed."""
+"""What a replay fuses, and how: the rig in the log, its streams, a model, faults on purpose."""
 
-from fusion_rt.errors import LogError
+import msgspec
+
+from fusion_rt.errors import FaultError, LogError
+from fusion_rt.faults import FaultSchedule, parse_schedule
 from fusion_rt.fusion.options import REFERENCE_ORDER, FusionPlan, StreamPlan, planned_stream
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, rig_from
+from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, logged_rig, rig_from
 from fusion_rt.logs.write import OWN
-from fusion_rt.rig import Rig
+from fusion_rt.rig import Rig, find_rig, load_rig
+
+DECISIONS = "decisions"
+"""In place of a model: sets and modes, without a network."""
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log is replayed with: the same for one and for many."""
+
+    model: str | None = None
+    """A directory, the name of a shipped one, or DECISIONS; None: the rig's own."""
+    rig: str | None = None
+    """In place of the one inside the log."""
+    faults: tuple[str, ...] = ()
+    seed: int = 0
+
+
+def planned(log: LogReader, options: ReplayOptions) -> tuple[Rig, FusionPlan]:
+    """The rig and its fusion; raises LogError and ConfigErrors where they cannot be had."""
+    model = None if options.model == DECISIONS else options.model
+    if options.rig is None:
+        rig = rig_of(log, model)
+    else:
+        rig = load_rig(find_rig(options.rig))
+        if model is not None:
+            rig = rig_from(logged_rig(rig).files, rig.source, model)
+    plan = plan_of(rig, log)
+    return rig, msgspec.structs.replace(plan, model="") if options.model == DECISIONS else plan
+
+
+def schedule_for(options: ReplayOptions, rig: Rig) -> FaultSchedule:
+    """Raises FaultError, also for one that would befall nobody: it is a mistake."""
+    schedule = parse_schedule(options.faults, options.seed)
+    for one in schedule.faults:
+        if not any(one.concerns(topic) for topic in rig.sensors):
+            known = ", ".join(rig.sensors)
+            raise FaultError(one.who, f"expected a sensor of the rig {rig.name}", f"known: {known}")
+    return schedule
 
 
 def rig_of(log: LogReader, model: str | None = None) -> Rig:

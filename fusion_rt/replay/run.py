@@ -1,7 +1,8 @@
 """One replay: which log, which part of it, with which faults; and what comes out of it."""
 
 import statistics
-from collections.abc import Collection, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,10 @@ import numpy as np
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, RigClock
 from fusion_rt.faults import FaultSchedule
+from fusion_rt.fusion.options import FusionPlan
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Detections
+from fusion_rt.replay.ahead import DecodedAhead, read_ahead
 from fusion_rt.replay.decisions import AnsweredSet, DecisionDigest, answered
 from fusion_rt.replay.lockstep import Fusion, lockstep
 from fusion_rt.replay.source import with_arrivals, with_faults
@@ -61,20 +64,20 @@ class Replay:
     def __init__(
         self,
         log: LogReader,
-        topics: Collection[str],
+        plan: FusionPlan,
         fusion: Fusion,
         part: Slice,
         schedule: FaultSchedule,
         rows: Path | None = None,
     ) -> None:
-        """`fusion` has started at the part's start and seen nothing yet.
+        """`fusion` is of that plan, has started at the part's start and seen nothing yet.
 
         `rows`: of the ledger of the recorded run, for its own times of receipt.
         """
         self.position_ns = part.start_ns
         """In the log: for whoever shows progress."""
         self._log = log
-        self._topics = topics
+        self._plan = plan
         self._fusion = fusion
         self._part = part
         self._schedule = schedule
@@ -84,27 +87,27 @@ class Replay:
         self._wall = RigClock.starting_now()
         self._took_ns = 0
 
-    def answers(self) -> Iterator[Detections]:
-        """Every answer in order, as fast as they are asked for."""
+    def answers(self) -> Generator[Detections, None, None]:
+        """Every answer in order, as fast as they are asked for. Close it to end before the log."""
         begun_ns = self._wall.now_ns()
-        try:
-            for detections in lockstep(self._messages(), self._fusion, self._part.end_ns):
+        with closing(self._fed()) as messages:
+            for detections in lockstep(self._noted(messages), self._fusion, self._part.end_ns):
                 one = answered(detections)
                 self._sets.append(one)
                 self._digest.add(one)
+                self._took_ns = self._wall.now_ns() - begun_ns
                 yield detections
-        finally:
-            self._took_ns = self._wall.now_ns() - begun_ns
+        self._took_ns = self._wall.now_ns() - begun_ns
 
-    def result(self, faults: tuple[str, ...] = (), model: str = "") -> RunResult:
-        """What came of it so far; `faults` and `model` are only noted."""
+    def result(self, faults: tuple[str, ...] = ()) -> RunResult:
+        """What came of it so far; `faults` are only noted."""
         seconds = (self._part.end_ns - self._part.start_ns) / NS_PER_S
         took_ns = max(self._took_ns, 1)
         return RunResult(
             log=str(self._log.path),
             faults=faults,
             seed=self._schedule.seed,
-            model=model,
+            model=self._plan.model,
             seconds=seconds,
             digest=self._digest.hex(),
             modes=tuple(_mode_changes(self._sets)),
@@ -114,14 +117,24 @@ class Replay:
             sets=tuple(self._sets),
         )
 
-    def _messages(self) -> Iterator[Received]:
-        part = self._part
-        recorded = self._log.messages(self._topics, part.start_ns, part.end_ns)
-        if self._rows is not None:
-            recorded = with_arrivals(recorded, self._rows)
-        for received in with_faults(recorded, self._schedule, part.start_ns):
+    def _fed(self) -> Generator[Received, None, None]:
+        """What the fusion gets; with networks to wait for, read ahead of it."""
+        if self._plan.model:
+            return read_ahead(self._messages(), DecodedAhead(self._plan))
+        return self._messages()
+
+    def _noted(self, messages: Iterator[Received]) -> Iterator[Received]:
+        for received in messages:
             self.position_ns = received.recv_ns
             yield received
+
+    def _messages(self) -> Generator[Received, None, None]:
+        part = self._part
+        topics = [stream.topic for stream in self._plan.streams]
+        recorded = self._log.messages(topics, part.start_ns, part.end_ns)
+        if self._rows is not None:
+            recorded = with_arrivals(recorded, self._rows)
+        yield from with_faults(recorded, self._schedule, part.start_ns)
 
 
 def whole(log: LogReader) -> Slice:

@@ -1,8 +1,13 @@
 """Beam tables of rotating LiDARs, from their data sheets: elevations from the lowest beam up."""
 
+from typing import Literal
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+Beams = Literal["hdl64", "vlp32c", "vlp16"]
+"""The devices there are."""
 
 
 class BeamTable(msgspec.Struct, frozen=True):
@@ -36,7 +41,7 @@ def _vlp32c() -> BeamTable:
     return BeamTable(tuple(sorted([*third, *others])), 110.0, 0.5, 0.03)
 
 
-BEAM_TABLES: dict[str, BeamTable] = {
+BEAM_TABLES: dict[Beams, BeamTable] = {
     "hdl64": _hdl64(),
     "vlp32c": _vlp32c(),
     "vlp16": _vlp16(),

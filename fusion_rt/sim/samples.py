@@ -14,7 +14,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.geometry import Pinhole
 from fusion_rt.messages import GpsFix
 from fusion_rt.sim.audio import SimulatedArray
-from fusion_rt.sim.beams import BEAM_TABLES
+from fusion_rt.sim.beams import BEAM_TABLES, Beams
 from fusion_rt.sim.camera import SimulatedCamera
 from fusion_rt.sim.gps import SimulatedGps
 from fusion_rt.sim.lidar import SimulatedLidar
@@ -29,7 +29,7 @@ class SampleSize(msgspec.Struct, frozen=True, kw_only=True):
 
     image_width: int = 448
     """The height follows from the camera's shape."""
-    beams: str = "vlp32c"
+    beams: Beams = "vlp32c"
     columns: int = 512
     audio_samples: int = 8192
     audio_rate_hz: int = 16_000

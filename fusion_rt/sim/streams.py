@@ -23,7 +23,7 @@ from fusion_rt.drivers.port import (
 from fusion_rt.messages import AudioChunk, CameraFrame, GpsFix, LidarSweep, Message
 from fusion_rt.sensors import default_frame
 from fusion_rt.sim.audio import SimulatedArray
-from fusion_rt.sim.beams import BEAM_TABLES
+from fusion_rt.sim.beams import BEAM_TABLES, Beams
 from fusion_rt.sim.camera import RENDER_WIDTH, SimulatedCamera
 from fusion_rt.sim.gps import SimulatedGps, no_fix
 from fusion_rt.sim.lidar import SimulatedLidar
@@ -55,7 +55,7 @@ class SimLidar(SensorOptions, frozen=True, kw_only=True):
     scenario: str = "urban_day"
     seed: Seed = 1
     rate_hz: RateHz = 10.0
-    beams: Literal["hdl64", "vlp32c", "vlp16"] = "hdl64"
+    beams: Beams = "hdl64"
     columns: Annotated[int, msgspec.Meta(ge=90, le=4096, description="firings per turn")] = 1200
 
     def payload_bytes(self) -> int:

@@ -56,6 +56,7 @@ def _absence(member: Member) -> str:
     return {
         "never seen": "no believable message since the start",
         "silent": "silent, not waited for",
+        "too late": "what comes of it is older than may be, not waited for",
         "not arrived": "its message did not arrive in time",
         "outside tolerance": "its nearest message lies outside the tolerance",
     }.get(member.reason, "missing")

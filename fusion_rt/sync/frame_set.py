@@ -9,7 +9,7 @@ import msgspec
 
 Mode = Literal["nearest", "at_hand", "latest_before", "interpolate", "window"]
 Quality = Literal["exact", "nearest", "interpolated", "held", "missing"]
-Reason = Literal["", "never seen", "silent", "not arrived", "outside tolerance"]
+Reason = Literal["", "never seen", "silent", "too late", "not arrived", "outside tolerance"]
 ClosedBy = Literal["arrival", "ruled out", "deadline"]
 ClockEventKind = Literal["stepped", "aligned by arrival", "returned"]
 
@@ -33,6 +33,10 @@ class StreamSpec(msgspec.Struct, frozen=True):
     delay_ns: int | None = None
     """Least transport delay, if known: aligns a stream whose clock is wrong from the start.
     Default: one period, at most 60 ms."""
+    max_age_ns: int | None = None
+    """Older than this at arrival is of no use: such messages are late, nothing waits for them, and
+    a reference that brings no others is carried on without them. None: a slower link is followed,
+    however slow."""
 
 
 class Tick(msgspec.Struct, frozen=True):

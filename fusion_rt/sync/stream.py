@@ -43,6 +43,7 @@ class SyncStream:
         "period_ns",
         "pushed",
         "quarantined",
+        "refused_ns",
         "resumed_ns",
         "sets",
         "sets_in",
@@ -69,7 +70,7 @@ class SyncStream:
         self.buffer = StreamBuffer(kept_ns, max(32, 4 * kept_ns // self.period_ns))
         self._silence_ns = max(3 * self.period_ns, LEAST_SILENCE_NS) + SILENCE_MARGIN_NS
         self._widest_ns = 0
-        self.heard_ns = 0
+        self.heard_ns = self.refused_ns = 0
         self.first_heard_ns: int | None = None
         self.resumed_ns = 0
         self.is_credited = False
@@ -90,6 +91,20 @@ class SyncStream:
         if not self.pushed:
             self.first_heard_ns = arrival_ns
         self.pushed += 1
+
+    def refuses(self, sample: Sample) -> bool:
+        """Whether it comes too late for any use; the stream is as good as silent then."""
+        max_age_ns, lags = self.spec.max_age_ns, self.clock.lags
+        if max_age_ns is None:
+            return False
+        late_ns = sample.arrival_ns - sample.stamp_ns + lags.offset_ns - max_age_ns
+        if late_ns <= 0 or late_ns + max_age_ns <= lags.lag_ns or not self.clock.goes_on(sample):
+            return False
+        lags.last_stamp_ns = sample.stamp_ns
+        self.pushed += 1
+        self.refused_ns = sample.arrival_ns
+        self.count_late(late_ns)
+        return True
 
     def silent_from_ns(self) -> int:
         """When the stream counts as silent if nothing more arrives."""
@@ -189,6 +204,8 @@ class SyncStream:
         """Why there is no message, as far as its arrivals tell."""
         if not self.clock.lags.accepted:
             return "never seen"
+        if self.refused_ns > self.heard_ns and now_ns - self.refused_ns < self._silence_ns:
+            return "too late"
         return "silent" if self.silent_from_ns() <= now_ns else "not arrived"
 
     def _has_passed(self, reference_ns: int) -> bool:

@@ -87,6 +87,19 @@ class StreamClock:
             self._step(released)
         return released, dropped
 
+    def goes_on(self, sample: Sample) -> bool:
+        """Whether its stamp is the next one of a clock that runs as before, however late it is."""
+        lags = self.lags
+        step_ns = sample.stamp_ns - lags.last_stamp_ns
+        if not (lags.accepted and self.is_trusted and 0 < step_ns <= 3 * self._period_ns):
+            return False
+        return not self._has_suspects
+
+    @property
+    def _has_suspects(self) -> bool:
+        """Messages that may be a step back; one of the usual lag after them shows they are not."""
+        return bool(self._suspects) and self._suspects_end == self.lags.accepted
+
     def drop_held(self) -> int:
         """Forget what is held: a normal message came, so those were bad stamps."""
         dropped, self.held = len(self.held), []
@@ -162,8 +175,8 @@ class StreamClock:
         """Later than usual but not absurdly: accepted, unless it turns out to be a step back."""
         if not 0 < self._off_ns(sample) <= LATE_LIMIT_NS:
             return False
-        if self._suspects and self._suspects_end != self.lags.accepted:
-            self._suspects = []  # a message with the usual lag came between
+        if not self._has_suspects:
+            self._suspects = []
         if self._suspects and self._agree(self._suspects[-1], sample, SAME_NS):
             self._suspects.append(sample)
         else:

@@ -104,8 +104,11 @@ class Synchronizer:
         if arrival_ns - self._heard_ns > self._stall_ns:
             self._resume(arrival_ns)
         self._heard_ns = arrival_ns
+        sample = Sample(stamp_ns, payload, arrival_ns)
+        if state.refuses(sample):
+            return sets
         state.hear(arrival_ns)
-        self._receive(state, Sample(stamp_ns, payload, arrival_ns))
+        self._receive(state, sample)
         if self._open and state is not self._reference:
             self._settle(state, arrival_ns)
         if arrival_ns >= self._due_ns:

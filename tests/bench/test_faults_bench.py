@@ -4,10 +4,19 @@ import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
-from fusion_rt.bench.fault_cases import FULL_SLOT, HEALTHY, QUICK_SLOT, cases_of, place, short_forms
+from fusion_rt.bench.fault_cases import (
+    FULL_SLOT,
+    FUSE_KILLED,
+    HEALTHY,
+    QUICK_SLOT,
+    cases_of,
+    place,
+    short_forms,
+)
 from fusion_rt.bench.fault_page import faults_page
 from fusion_rt.bench.fault_score import AnswerSeen, Seen, StateSeen, rows_of, states_of
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
@@ -25,7 +34,7 @@ TOPICS = (CAMERA, LIDAR, "audio/array", "gps/main")
 LAG_NS = 40 * NS_PER_MS
 
 
-def answer(reference_ns, absent=(), mode="NORMAL"):
+def answer(reference_ns, absent=(), mode="NORMAL", reasons=(), incarnation=1):
     members = tuple(
         DetectionMember(topic, "missing", "silent")
         if topic in absent
@@ -38,9 +47,10 @@ def answer(reference_ns, absent=(), mode="NORMAL"):
         scores=np.zeros(0, np.float32),
         class_ids=np.zeros(0, np.uint8),
         mode=mode,
+        mode_reasons=reasons,
         members=members,
     )
-    return AnswerSeen(reference_ns + LAG_NS, message)
+    return AnswerSeen(reference_ns + LAG_NS, message, incarnation)
 
 
 def drive(placed, topic, *, told_after_ms=200, back_after_ms=100, without=()):
@@ -79,7 +89,7 @@ def placed_case(fault, topic=LIDAR):
 
 def test_every_fault_befalls_every_sensor_and_every_pair_at_once():
     quick = cases_of(TOPICS, is_quick=True)
-    assert len(quick) == 1 + 8 * 4 + 6
+    assert len(quick) == 1 + 8 * 4 + 1 + 6
     assert {frozenset(c.sensors) for c in quick if c.fault == "two silent"} == {
         frozenset(pair) for pair in [(a, b) for a in TOPICS for b in TOPICS if a != b]
     }
@@ -125,6 +135,16 @@ def test_a_missing_member_tells_too_and_the_first_sign_counts():
     assert row.told_by == "lidar/top missing: silent"
 
 
+def test_the_reasons_for_a_mode_tell_too():
+    placed = placed_case("corrupt")
+    begin_ns = START_NS + placed[0].start_ns
+    said = answer(begin_ns + 10 * NS_PER_MS, reasons=(f"{LIDAR} invalid: 3 of the last 10",))
+    seen = seen_of(placed, LIDAR, told_after_ms=300)
+    answers = tuple(sorted((*seen.answers, said), key=lambda one: one.sent_ns))
+    (row,) = rows_of(placed, msgspec.structs.replace(seen, answers=answers), lambda _: None)
+    assert (row.detect_ms, row.told_by) == (50, "lidar/top invalid")
+
+
 def test_a_fault_that_nothing_tells_of_was_never_told():
     placed = placed_case("garbage")
     (row,) = rows_of(placed, seen_of(placed, CAMERA, told_after_ms=1e9), lambda _: None)
@@ -165,6 +185,19 @@ def test_a_killed_node_is_back_from_the_time_of_its_death():
         placed, seen_of(placed, LIDAR, told_after_ms=0, back_after_ms=1200), lambda _: 1
     )
     assert row.recover_ms == pytest.approx(1240, abs=60)
+
+
+def test_a_killed_fusion_is_back_with_the_first_answer_of_the_next_process():
+    placed = place([FUSE_KILLED], QUICK_SLOT, 5.0)
+    killed_ns = START_NS + placed[0].start_ns
+    before = [answer(killed_ns - ms * NS_PER_MS) for ms in (240, 140)]
+    in_flight = answer(killed_ns - LAG_NS)
+    after = [answer(killed_ns + ms * NS_PER_MS, incarnation=2) for ms in range(860, 1960, 100)]
+    told = StateSeen("node fuse", "starting", killed_ns + 30 * NS_PER_MS, "")
+    seen = Seen(START_NS, 10.0, (*before, in_flight, *after), (told,), {})
+    (row,) = rows_of(placed, seen, lambda _: None)
+    assert (row.detect_ms, row.told_by, row.recover_ms) == (30, "fuse starting", 900)
+    assert row.output_rate == pytest.approx(0.6, abs=0.05)
 
 
 def test_without_a_fault_nothing_is_told_and_nothing_comes_back():

@@ -12,7 +12,7 @@ from fusion_rt.evaluation.asked import Asker, anchor_of, is_seen, mounts_of
 from fusion_rt.evaluation.corruptions import CORRUPTIONS, at_night, corrupted_moments
 from fusion_rt.evaluation.evaluate import Evaluation, evaluate
 from fusion_rt.evaluation.page import Shot, html_page
-from fusion_rt.evaluation.result import Result, read_result, write_result
+from fusion_rt.evaluation.result import Result, hard_gain, read_result, write_result
 from fusion_rt.evaluation.scenes import ScenePlan, Shown, demo_calibration, peopled, scenes
 from fusion_rt.evaluation.subsets import can_place, mode_of, named_subsets, subset_name, subsets_of
 from fusion_rt.evaluation.tables import BEGIN, END, write_card
@@ -107,6 +107,17 @@ def test_what_one_sensor_cannot_see_is_a_miss_only_when_asked_for_all(result: Re
     assert result.retention["lidar"].of_all == pytest.approx(
         result.subsets["camera+audio+gps"].map_2m_of_all
     )
+
+
+def test_fusing_gains_what_a_single_sensor_does_not_see(result: Result) -> None:
+    full = "camera+lidar+audio+gps"
+    gain = hard_gain({name: result.subsets[name] for name in (full, "camera")})
+    camera = result.subsets["camera"]
+    assert camera.parts["hard"].map_2m == 1
+    assert gain is not None
+    assert (gain.fused, gain.single) == (1, "camera")
+    assert gain.best_single == camera.hard_of_all.map_2m < 1
+    assert gain.gain == pytest.approx(1 / gain.best_single - 1)
 
 
 def test_errors_of_a_perfect_model_are_none_and_its_sirens_are_where_they_are(

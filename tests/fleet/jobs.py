@@ -6,14 +6,14 @@ from pathlib import Path
 
 from fusion_rt.errors import ForeignLogError
 from fusion_rt.fleet import jobs
-from fusion_rt.fleet.jobs import DECISIONS
 from fusion_rt.fleet.task import Job, Row, Slice
+from fusion_rt.replay.plan import DECISIONS, ReplayOptions
 
 
 def open_job(model: str) -> Job:
     """`model` is a folder in which everything done leaves a line, or one that replays."""
     if model == DECISIONS:
-        return jobs.open_job(None, model)
+        return jobs.open_job(None, ReplayOptions(), model)
     notes = Path(model) / "notes.txt"
     _note(notes, f"open {os.getpid()}")
 

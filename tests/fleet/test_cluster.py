@@ -7,8 +7,8 @@ import pytest
 from fusion_rt.errors import FleetError
 from fusion_rt.fleet import jobs
 from fusion_rt.fleet.cluster import run_on_ray
-from fusion_rt.fleet.jobs import DECISIONS
 from fusion_rt.fleet.task import Outcome, Slice, tasks_for
+from fusion_rt.replay.plan import DECISIONS, ReplayOptions
 from tests.fleet.jobs import open_job
 from tests.fleet.test_jobs import write_log
 
@@ -43,7 +43,7 @@ def run(folder: Path, names: list[str], logs: list[Path]) -> dict[str, Outcome]:
 def test_a_real_runtime_replays_retries_and_reports_what_failed(tmp_path: Path) -> None:
     log = write_log(tmp_path / "real.mcap", 2, 1)
     found = run(tmp_path, ["a", "bad", "bug", "kill", "once", "bb", "ccc"], [log])
-    here = jobs.open_job(None, DECISIONS)(Slice(log=str(log)))
+    here = jobs.open_job(None, ReplayOptions(), DECISIONS)(Slice(log=str(log)))
     assert found.pop("real").row["digest"] == here["digest"]
     done = {name: outcome.row["sets"] for name, outcome in found.items() if not outcome.reason}
     assert done == {"a": 1, "bb": 2, "ccc": 3, "once": 4}

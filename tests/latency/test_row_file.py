@@ -71,6 +71,24 @@ def test_a_torn_row_at_the_end_is_left_out_and_the_next_process_goes_on_behind_t
     assert list(read_rows(tmp_path)) == [*rows[:-1], NOTE]
 
 
+def test_the_next_process_numbers_its_answers_on(tmp_path):
+    rows = [row for row in sample_rows() if row != ALARM]
+    assert write(tmp_path, rows).next_answer == 0
+    with RowWriter(tmp_path, INFO) as writer:
+        assert writer.next_answer == 1
+        writer.put(msgspec.structs.replace(ALARM, answer=6))
+    (tmp_path / ROWS_FILE).replace(tmp_path / OLD_FILE)  # as it stands just after a turn-over
+    (tmp_path / ROWS_FILE).write_bytes(b"")
+    assert write(tmp_path, []).next_answer == 7
+
+
+def test_a_damaged_row_does_not_keep_the_next_process_from_starting(tmp_path):
+    write(tmp_path, sample_rows())
+    path = tmp_path / ROWS_FILE
+    path.write_bytes(path.read_bytes() + b"\x01\x00\x00\x00\xc1")
+    assert write(tmp_path, []).next_answer == 4
+
+
 def test_another_run_in_the_same_folder_begins_anew(tmp_path):
     write(tmp_path, [NOTE])
     with RowWriter(tmp_path, msgspec.structs.replace(INFO, started_ns=6)):

@@ -22,7 +22,7 @@ from fusion_rt.logs.schemas import FORMATS
 from fusion_rt.logs.write import SCENE, TRANSFORMS
 from fusion_rt.messages import CameraFrame, Detections, GpsFix, Message
 from fusion_rt.rig import find_rig, load_rig
-from fusion_rt.session import start_session
+from fusion_rt.session import Setup, start_session
 from fusion_rt.transport.inbox import Received
 from fusion_rt.transport.publisher import Publisher
 
@@ -174,8 +174,10 @@ def test_a_running_rig_is_served_by_its_own_topics() -> None:
         start_session(
             Path(short, "run"),
             "demo",
-            {"camera/front": {"driver": "synthetic"}},
-            files=logged_rig(demo).files,
+            Setup(
+                sensors={"camera/front": {"driver": "synthetic"}},
+                files=dict(logged_rig(demo).files),
+            ),
         ) as session,
         Publisher("camera/front", session, session.clock()) as publisher,
     ):

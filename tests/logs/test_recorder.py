@@ -22,7 +22,7 @@ from fusion_rt.logs.recorder import LEDGER, Ledger
 from fusion_rt.logs.rig import RIG_FILE, logged_rig
 from fusion_rt.messages import CameraFrame, GpsFix, Health
 from fusion_rt.rig import find_rig, load_rig
-from fusion_rt.session import Session, start_session
+from fusion_rt.session import Session, Setup, start_session
 from fusion_rt.topics import heartbeat_topic
 from fusion_rt.transport.publisher import Publisher
 from fusion_rt.transport.subscriber import Subscriber
@@ -36,10 +36,10 @@ def rig(tmp_path: Path, **record: Any) -> Iterator[Session]:
     demo = load_rig(find_rig("demo"))
     record = {"folder": str(tmp_path / "logs"), **record}
     sensors = {"camera/front": {"driver": "synthetic"}, "gps/main": {"driver": "synthetic"}}
-    files = logged_rig(demo).files
+    setup = Setup(sensors=sensors, record=record, files=dict(logged_rig(demo).files))
     with (
         tempfile.TemporaryDirectory() as short,  # sockets have short paths
-        start_session(Path(short, "run"), "demo", sensors, record=record, files=files) as session,
+        start_session(Path(short, "run"), "demo", setup) as session,
     ):
         yield session
 

@@ -21,7 +21,12 @@ from fusion_rt.model.loading import batches, kept_share  # noqa: E402
 from fusion_rt.model.moments import all_moments  # noqa: E402
 from fusion_rt.model.steps import step_losses, weighted  # noqa: E402
 from fusion_rt.model.train import CHECKPOINT, LOG, Trainer  # noqa: E402
-from fusion_rt.model.train_config import LossWeights, load_train_config  # noqa: E402
+from fusion_rt.model.train_config import (  # noqa: E402
+    Beginning,
+    LearningRates,
+    LossWeights,
+    load_train_config,
+)
 from tests.model.small import small_config, small_model  # noqa: E402
 
 
@@ -93,6 +98,35 @@ def test_another_model_does_not_go_on_with_a_run(moments_folder: Path, tmp_path:
     config = msgspec.structs.replace(small_config(moments_folder), model=small_model("early"))
     with pytest.raises(ConfigError, match="expected the model of the run that is there"):
         Trainer(config, tmp_path, SettableClock())
+
+
+def test_a_run_begins_with_another_and_keeps_what_is_frozen(
+    moments_folder: Path, tmp_path: Path
+) -> None:
+    first = _trainer(moments_folder, tmp_path / "first", samples=2)
+    first.run()
+    begin = Beginning(run=str(tmp_path / "first"), graphs=("camera", "lidar", "audio"))
+    rates = LearningRates(camera=0, lidar=0, audio=0)
+    config = small_config(moments_folder, samples=2, seed=2, begin=begin, learning_rates=rates)
+    config = msgspec.structs.replace(config, model=small_model("attention"))
+    second = Trainer(config, tmp_path / "second", SettableClock())
+    fusion = [p.detach().clone() for p in second.model.fusion.parameters()]
+    second.run()
+    for name in ("camera", "lidar", "audio"):
+        taken, kept = (getattr(run, name).state_dict() for run in (first.average, second.model))
+        assert all(torch.equal(taken[key], kept[key]) for key in taken)
+    now = second.model.fusion.parameters()
+    assert any(not torch.equal(*pair) for pair in zip(fusion, now, strict=True))
+
+
+def test_a_run_does_not_begin_with_graphs_of_another_size(
+    moments_folder: Path, tmp_path: Path
+) -> None:
+    _trainer(moments_folder, tmp_path).save()
+    config = small_config(moments_folder, begin=Beginning(run=str(tmp_path)))
+    config = msgspec.structs.replace(config, model=small_model("attention"))
+    with pytest.raises(ConfigError, match="expected a fusion graph of the same sizes"):
+        Trainer(config, tmp_path / "other", SettableClock())
 
 
 def test_minutes_end_a_run_whatever_the_samples(moments_folder: Path, tmp_path: Path) -> None:

@@ -83,3 +83,28 @@ def test_the_fault_and_the_modes_are_noted(ran):
     notes = [(row.kind, row.text) for row in ran[1] if isinstance(row, NoteRow)]
     assert ("fault", "drop") in notes
     assert any(kind == "mode" and text for kind, text in notes)
+
+
+def test_answers_are_numbered_on_across_a_kill_of_the_fusion():
+    with directory() as at:
+        write_model(at / "tiny")
+        calibration = find_rig("sim").with_name("demo.calibration.yaml")
+        (at / "rig.yaml").write_text(RIG.format(calibration=calibration))
+        words = (at / "rig.yaml", "--rows", at / "rows", "--fault", "fuse kill at 8s")
+        with running(at, *words) as rig:
+            rig.health_when(has_fusion_restarted, "the fusion is up again")
+            before = len(numbers_in(at / "rows"))
+            wait_until(lambda: len(numbers_in(at / "rows")) > before + 5, "it answers again")
+            assert rig.stop() == 0
+        numbers = numbers_in(at / "rows")
+    assert numbers[0] == 0
+    assert numbers == sorted(set(numbers))
+
+
+def has_fusion_restarted(health):
+    fuse = next(process for process in health.processes if process.node == "fuse")
+    return fuse.restarts == 1 and fuse.state == "ready"
+
+
+def numbers_in(rows):
+    return [row.number for row in read_rows(rows) if isinstance(row, AnswerRow)]
