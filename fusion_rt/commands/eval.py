@@ -64,33 +64,40 @@ def eval_command(
     The table shows mAP at 2 m between centres (docs/evaluate.md says exactly how).
     """
     from fusion_rt.evaluation.corruptions import CORRUPTIONS
-    from fusion_rt.evaluation.page import Shot, html_page
-    from fusion_rt.evaluation.result import read_result, write_result
+    from fusion_rt.evaluation.result import read_result
     from fusion_rt.evaluation.scenes import ScenePlan
-    from fusion_rt.evaluation.tables import write_card
 
-    shots: list[Shot] = []
     if figures is not None:
-        result = read_result(figures)
+        result, pictures = read_result(figures), []
     else:
+        worse = CORRUPTIONS if corruptions else ()
         plan = ScenePlan(
-            scenes=scenes,
-            seed=seed,
-            is_varied=varied,
-            beams=beams,
-            corruptions=CORRUPTIONS if corruptions else (),
-            folder=data,
+            scenes=scenes, seed=seed, is_varied=varied, beams=beams, corruptions=worse, folder=data
         )
         evaluation = _evaluation(find_model(model), plan, subsets, backend, precision)
-        result = evaluation.result(_data_text(plan), _today())
-        shots = [Shot(jpeg, caption) for jpeg, caption in evaluation.pictures()]
+        result, pictures = evaluation.result(_data_text(plan), _today()), evaluation.pictures()
+    _write(result, pictures, json, html, card)
+    _show(result)
+
+
+def _write(
+    result: "Result",
+    pictures: list[tuple[bytes, str]],
+    json: Path | None,
+    html: Path | None,
+    card: Path | None,
+) -> None:
+    """What was asked for as files."""
+    from fusion_rt.evaluation.page import Shot, html_page
+    from fusion_rt.evaluation.result import write_result
+    from fusion_rt.evaluation.tables import write_card
+
     if json is not None:
         write_result(result, json)
     if html is not None:
-        html.write_text(html_page(result, shots))
+        html.write_text(html_page(result, [Shot(*picture) for picture in pictures]))
     if card is not None:
         write_card(result, card)
-    _show(result)
 
 
 def _evaluation(

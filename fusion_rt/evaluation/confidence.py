@@ -73,9 +73,9 @@ def fit_scores(curves: Sequence[Curve]) -> ScoreFit:
     scores = scores.clip(_NEARLY, 1 - _NEARLY)
     logits = np.log(scores / (1 - scores))
     columns = np.stack([logits, np.ones_like(logits)], axis=1)
-    line = np.array([1.0, 0.0])
+    line = np.zeros(2)
     for _ in range(_STEPS):
-        right = 1 / (1 + np.exp(-columns @ line))
+        right = 0.5 + 0.5 * np.tanh(columns @ line / 2)  # a sigmoid that cannot overflow
         slope = columns.T @ (is_hit - right)
         curvature = (columns * (right * (1 - right))[:, None]).T @ columns
         line += np.linalg.solve(curvature + _NEARLY * np.eye(2), slope)

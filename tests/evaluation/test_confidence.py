@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from fusion_rt.evaluation.average_precision import Curve
-from fusion_rt.evaluation.confidence import best_threshold, calibration_error, score_bins
+from fusion_rt.evaluation.confidence import (
+    ScoreFit,
+    best_threshold,
+    calibration_error,
+    fit_scores,
+    score_bins,
+)
 from fusion_rt.evaluation.siren import Hearing, siren_score
 
 
@@ -68,3 +74,43 @@ def test_without_sound_nothing_is_said_of_sirens() -> None:
     assert quiet is not None
     assert quiet.recall is None
     assert quiet.bearing_median_deg is None
+
+
+def _drawn(fit: ScoreFit) -> Curve:
+    """Many detections that are right as often as `fit` makes of their scores."""
+    rng = np.random.default_rng(4)
+    scores = np.sort(rng.uniform(0.01, 0.99, 20_000))[::-1]
+    shares = np.array([fit.of(score) for score in scores.tolist()])
+    return Curve(scores=scores, is_hit=rng.random(len(scores)) < shares, asked=len(scores))
+
+
+def test_a_fit_finds_how_often_scores_are_right() -> None:
+    made = ScoreFit(1.7, 0.6)
+    drawn = _drawn(made)
+    fit = fit_scores([drawn])
+    assert (fit.scale, fit.offset) == pytest.approx((made.scale, made.offset), abs=0.08)
+    before = calibration_error(score_bins([drawn]))
+    honest = Curve(
+        scores=np.array([fit.of(score) for score in drawn.scores.tolist()]),
+        is_hit=drawn.is_hit,
+        asked=drawn.asked,
+    )
+    after = calibration_error(score_bins([honest]))
+    assert before is not None
+    assert after is not None
+    assert after < 0.02 < before
+
+
+def test_a_fit_keeps_the_order_of_scores_and_their_ends() -> None:
+    fitted = [ScoreFit(0.5, -2.0).of(score) for score in (0.0, 0.1, 0.5, 0.9, 1.0)]
+    assert fitted == sorted(fitted)
+    assert 0 < fitted[0] < fitted[-1] < 1
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [curve([0.9] * 60, [1] * 60, 60), _drawn(ScoreFit(-1.0, 0.0))],
+    ids=["never wrong", "the higher the worse"],
+)
+def test_scores_stay_where_a_fit_says_nothing(drawn: Curve) -> None:
+    assert fit_scores([drawn]) == ScoreFit()

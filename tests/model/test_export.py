@@ -1,6 +1,7 @@
 """A run as a model directory: the runtime opens it, and its answers are torch's."""
 
 import datetime
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,17 @@ from fusion_rt.clock import SettableClock  # noqa: E402
 from fusion_rt.engine.onnx_lint import lint  # noqa: E402
 from fusion_rt.engine.precision import in_precision  # noqa: E402
 from fusion_rt.errors import ConfigError, EngineBuildError  # noqa: E402
+from fusion_rt.evaluation.asked import Asker  # noqa: E402
+from fusion_rt.evaluation.confidence import ScoreFit  # noqa: E402
+from fusion_rt.evaluation.evaluate import Evaluation  # noqa: E402
+from fusion_rt.evaluation.scenes import Shown  # noqa: E402
 from fusion_rt.model.export import FUSION_INPUTS, example_inputs, export_graph  # noqa: E402
+from fusion_rt.model.finish import finish_model_dir  # noqa: E402
 from fusion_rt.model.model_dir import write_model_dir  # noqa: E402
+from fusion_rt.model.moments import Moment, all_moments  # noqa: E402
 from fusion_rt.model.train import Trainer, read_average  # noqa: E402
 from fusion_rt.model_file import load_model  # noqa: E402
+from fusion_rt.perception import Answer, Mounts, open_model  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
 from tests.model.test_network import MASKS, _inputs, _poisoned  # noqa: E402
 
@@ -131,3 +139,38 @@ def test_a_graph_that_engines_refuse_is_not_written_silently(tmp_path: Path) -> 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected the folder of a training run .* last\.pt"):
         read_average(tmp_path)
+
+
+FIT = ScoreFit(0.5, 1.0)
+
+
+def _answer(folder: Path, moment: Moment, precision: str | None = None) -> Answer:
+    with open_model(folder, Mounts(), "onnxruntime", precision=precision) as perception:
+        asker = Asker(perception)
+        return asker.answer(moment, asker.encode(moment), ("camera", "lidar", "audio", "gps"))
+
+
+def test_scores_thresholds_and_int8_come_from_held_out_moments(
+    run: Path,
+    model_dir: Path,
+    moments_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    moments = list(all_moments(moments_folder))
+    raw = _answer(folder, moments[0])
+    monkeypatch.setattr(Evaluation, "score_fit", lambda _: FIT)
+    monkeypatch.setattr(Evaluation, "thresholds", lambda _: {"NORMAL": 0.2})
+    steps: list[int] = []
+    finish_model_dir(run, folder, map(Shown, moments), lambda: steps.append(1))
+    assert len(steps) == len(moments)
+    finished = _answer(folder, moments[0])
+    wanted = [FIT.of(score) for score in raw.scores.tolist()]
+    np.testing.assert_allclose(finished.scores, wanted, atol=2e-3)  # ties may change places
+    file = load_model(folder).file
+    assert file.thresholds.normal == pytest.approx(FIT.of(0.2), abs=1e-3)
+    assert file.thresholds.blind == 0.9
+    int8 = _answer(folder, moments[0], "int8")
+    assert not np.array_equal(int8.scores, finished.scores)
+    np.testing.assert_allclose(int8.scores, finished.scores, atol=0.05)
