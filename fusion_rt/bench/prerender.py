@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from fusion_rt.clock import NS_PER_S
+from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.messages import Message
 from fusion_rt.played import write_played
 from fusion_rt.rig import Rig
@@ -41,6 +41,11 @@ def played_tree(rig: Rig, files: dict[str, Path], speed: float = 1.0) -> Tree:
     fusion = tree.get("fusion")
     if isinstance(fusion, dict) and (home / str(fusion.get("model"))).exists():
         tree["fusion"] = {**fusion, "model": str(home / fusion["model"])}
+    if rig.fusion is not None and speed < 1:  # frames lie farther apart, and so they match
+        wider = {
+            one.kind: round(one.tolerance_ns / NS_PER_MS / speed) for one in rig.fusion.streams
+        }
+        tree["fusion"] = {**tree["fusion"], "tolerance_ms": wider}
     tree["sensors"] = dict(tree["sensors"])
     for topic, file in files.items():
         sensor = rig.sensors[topic]

@@ -79,7 +79,7 @@ class FusionRunner:
         self._shelf = Shelf(plan)
         self._admission = Admission(max(self._core.reference_period_ns, plan.max_wait_ns))
         self._encoding: deque[Item] = deque()
-        """Handed to the lanes, the oldest first; settled ones leave as they come to the front."""
+        """Of slots, handed to the lanes, the oldest first; settled ones leave from the front."""
         self._progress = threading.Condition()
         self._settled: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._mode: Mode = "BLIND"
@@ -146,13 +146,12 @@ class FusionRunner:
 
     def _encode(self, item: Item, lanes: dict[str, Lane], finisher: Finisher) -> None:
         """Hand it to its lane, unless its slot is not fused."""
-        if item.kind in SIGHT_KINDS or item.topic == self._plan.reference:
-            is_admitted = self._is_admitted(item.stamp_ns, finisher)
-        else:
-            is_admitted = self._admission.is_open
-        if is_admitted:
+        has_slot = item.kind in SIGHT_KINDS or item.topic == self._plan.reference
+        if has_slot and self._is_admitted(item.stamp_ns, finisher):
             item.begun_ns = self._clock.now_ns()
             self._encoding.append(item)
+            lanes[item.topic].submit(item)
+        elif not has_slot and self._admission.is_open:
             lanes[item.topic].submit(item)
         else:
             item.shed()
@@ -200,11 +199,11 @@ class FusionRunner:
         now_ns = self._clock.now_ns()
         self._counters[f"{item.topic} {item.state}"] += 1
         for frame in item.frames:
-            if item.state in ("superseded", "shed"):
+            if item.state == "failed":
+                self._ledger.dropped(frame, "failed", "encode", at_ns=now_ns, cause=item.reason)
+            elif item.kind != "audio":  # a chunk goes into the next windows as well
                 cause = item.state if item.state == "shed" else ""
                 self._ledger.dropped(frame, "superseded", "queue", at_ns=now_ns, cause=cause)
-            else:
-                self._ledger.dropped(frame, "failed", "encode", at_ns=now_ns, cause=item.reason)
         if item.state == "failed":
             self._core.invalid(item.topic, now_ns, item.reason)
             log.warning("%s: %s", item.topic, item.reason)
@@ -231,9 +230,8 @@ class FusionRunner:
             failure=answer.failure,
         )
         missing = {m.topic: m.reason for m in answer.members if m.quality == "missing"}
-        for alarm in self._ledger.answered(
-            times, used_frames(done.fusion_set, done.items), missing
-        ):
+        used = {} if done.is_shed else used_frames(done.fusion_set, done.items)
+        for alarm in self._ledger.answered(times, used, missing):
             log.warning("latency %s", alarm.text)
         self._note_mode(answer.mode, "; ".join(answer.mode_reasons), done.published_ns)
 

@@ -33,6 +33,14 @@ def test_simulated_sensors_are_rendered_and_the_others_left_alone(rig, tmp_path)
     assert all(entry.sent_ns >= entry.stamp_ns for entry in index.entries)
 
 
+def test_frames_of_a_slower_rig_may_lie_farther_from_each_other(tmp_path):
+    fused = load_rig(find_rig("sim"))
+    slow = load_rig(write_rig(played_tree(fused, {}, speed=0.25), tmp_path / "rig.yaml"))
+    assert [one.tolerance_ns for one in slow.fusion.streams] == [
+        4 * one.tolerance_ns for one in fused.fusion.streams
+    ]
+
+
 def test_the_played_rig_is_a_rig_wherever_it_is_written(rig, tmp_path):
     files = prerender(rig, tmp_path, 0.3, lambda _: None)
     (tmp_path / "elsewhere").mkdir()
