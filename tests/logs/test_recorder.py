@@ -97,6 +97,7 @@ def test_stopped_it_leaves_a_whole_log_with_everything_in_it(tmp_path: Path) -> 
     sent: dict[str, list[int]] = {"camera/front": [], "gps/main": []}
     with rig(tmp_path) as session, recorder(session) as process:
         publish(session, 2, sent)
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     got = recorded(tmp_path / "logs")
