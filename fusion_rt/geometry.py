@@ -6,6 +6,7 @@ each frame stand in `fusion_rt.rig`.
 """
 
 import math
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -209,8 +210,9 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             radius2 = x * x + y * y
             is_seen = (z_m > 0) & (radius2 < _fold_radius2(self.distortion))
             x, y = _distorted(x, y, radius2, self.distortion)
-            pixels = np.stack([self.fx_px * x + self.cx_px, self.fy_px * y + self.cy_px], axis=-1)
-        pixels[~(is_seen & np.isfinite(pixels).all(axis=-1))] = np.nan
+            u, v = self.fx_px * x + self.cx_px, self.fy_px * y + self.cy_px
+        pixels = np.stack([u, v], axis=-1)
+        pixels[~(is_seen & np.isfinite(u) & np.isfinite(v))] = np.nan
         return pixels
 
     def rays(self, pixels: npt.ArrayLike) -> Matrix:
@@ -322,6 +324,7 @@ def _straightened(bent: Matrix, distortion: tuple[float, ...]) -> Matrix:
     return flat
 
 
+@lru_cache(maxsize=64)
 def _fold_radius2(distortion: tuple[float, ...]) -> float:
     """Squared radius at which r * (1 + k1 r^2 + k2 r^4 + k3 r^6) stops growing; inf if never."""
     k1, k2, _, _, k3 = (k if abs(k) > 1e-12 else 0 for k in distortion)  # roots divides by them

@@ -105,5 +105,6 @@ def test_a_simulated_sensor_is_in_time_as_it_is(late_gps: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", sensor_kinds())
-def test_what_a_log_holds_is_not_moved_again(kind: str) -> None:
-    assert find_driver("replay", kind).is_in_time
+@pytest.mark.parametrize("driver", ["replay", "player"])
+def test_what_was_published_once_is_not_moved_again(driver: str, kind: str) -> None:
+    assert find_driver(driver, kind).is_in_time

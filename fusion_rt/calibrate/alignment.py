@@ -112,8 +112,8 @@ class Alignment:
         """What depth edges, painted edges and shared information contribute to the score."""
         weight = np.ones(TILES * TILES) if weight is None else weight
         pixels = self._pixels(camera_from_lidar).astype(np.float32)
-        last = (self._camera.width - 1, self._camera.height - 1)
-        is_seen = np.asarray(((pixels >= 0) & (pixels < last)).all(axis=1))
+        u, v = pixels[:, 0], pixels[:, 1]
+        is_seen = (u >= 0) & (u < self._camera.width - 1) & (v >= 0) & (v < self._camera.height - 1)
         depth, paint, all_points = self._cues
         return (
             self._edge_mean(depth, pixels, is_seen, weight),

@@ -107,8 +107,8 @@ def _opened() -> Callable[[Any, DriverPort], Messages]:
 
 
 DRIVERS = {
-    "camera": Driver(PlayedCamera, _opened()),
-    "lidar": Driver(PlayedSensor, _opened()),
-    "audio": Driver(PlayedAudio, _opened()),
-    "gps": Driver(PlayedSensor, _opened()),
+    "camera": Driver(PlayedCamera, _opened(), is_in_time=True),
+    "lidar": Driver(PlayedSensor, _opened(), is_in_time=True),
+    "audio": Driver(PlayedAudio, _opened(), is_in_time=True),
+    "gps": Driver(PlayedSensor, _opened(), is_in_time=True),
 }
