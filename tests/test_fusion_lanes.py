@@ -130,7 +130,7 @@ class Outbox:
         return trace[-1][1]
 
 
-def test_fusion_that_is_behind_answers_every_set_all_the_same(
+def test_a_set_that_is_shed_is_answered_from_the_tracks_without_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_model(tiny.write_model(tmp_path), world.demo_mounts(), "onnxruntime") as model:
@@ -140,39 +140,41 @@ def test_fusion_that_is_behind_answers_every_set_all_the_same(
             for sent in world.world(3)
             for each in fusion.intake.take(sent.header, sent.recv_ns, lambda s=sent: s.message)[0]
         ]
-        fused = threading.Semaphore(0)
         calls: list[int] = []
         whole = model.fuse
 
-        def slow(*words: object, **options: object) -> Answer:
+        def counted(*words: object, **options: object) -> Answer:
             calls.append(1)
-            fused.acquire()
             return whole(*words, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(model, "fuse", slow)
-        for topic, one in {t: i for each in sets for t, i in tokens(each).items()}.items():
+        monkeypatch.setattr(model, "fuse", counted)
+        for topic, one in ((t, i) for each in sets for t, i in tokens(each).items()):
             one.features, one.state = {f"{topic.split('/')[0]}_mean": _MEAN}, "ready"
         outbox = Outbox()
+        plan = fusion.core.plan
         finisher = Finisher(
-            fusion.core.plan,
-            Fuser(fusion.core.plan, model),
-            Shelf(fusion.core.plan),
+            plan,
+            Fuser(plan, model),
+            Shelf(plan),
             outbox,  # type: ignore[arg-type]
             CLOCK,
             threading.Condition(),
         )
-        ready = [each for each in sets if any(i.state == "ready" for i in tokens(each).values())]
-        for each in [ready[-1]] * 8:
-            finisher.submit(each, EgoMotion())
-        fused.release(8)
+        for number, each in enumerate(sets[-8:]):
+            finisher.submit(each, EgoMotion(), is_shed=number in (4, 6))
         finisher.close()
     assert finisher.failed is None
-    assert len(outbox.answers) == 8
-    assert len(calls) < 8
-    (reason,) = {m.reason for a in outbox.answers for m in a.members if m.topic == "lidar/top"} - {
-        ""
-    }
-    assert reason == "not fused: fusion is behind"
+    assert finisher.working_since_ns is None
+    assert len(calls) == 6
+    assert [answer.stamp_ns for answer in outbox.answers] == [each.time_ns for each in sets[-8:]]
+    for number, answer in enumerate(outbox.answers[3:7], 3):
+        is_shed = number in (4, 6)
+        reasons = {m.reason for m in answer.members if m.topic != "gps/main"}
+        assert reasons == ({"shed: the machine is behind"} if is_shed else {""})
+        assert answer.is_predicted is not None
+        assert answer.is_predicted.tolist() == [int(is_shed)] * 4
+    tracks = [answer.track_ids for answer in outbox.answers[3:]]
+    assert all(np.array_equal(np.sort(t), np.sort(tracks[0])) for t in tracks if t is not None)
 
 
 _MEAN = np.zeros((1, 1), np.float32)

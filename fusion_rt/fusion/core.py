@@ -104,6 +104,10 @@ class FusionCore:
         self._number = 0
 
     @property
+    def reference_period_ns(self) -> int:
+        return self._wanted.period_ns
+
+    @property
     def mode(self) -> ModeDecision:
         return self._modes.decision
 
@@ -115,6 +119,10 @@ class FusionCore:
     def is_frozen(self, topic: str) -> bool:
         """Whether messages repeat each other, as of the last one: not worth encoding."""
         return topic in self._frozen and self.monitors[topic].is_frozen
+
+    def slot(self, stamp_ns: int) -> int:
+        """Which reference time, counted, this time is nearest to, as far as it can be foreseen."""
+        return self._wanted.slot(stamp_ns)
 
     def is_wanted(self, header: ArrivedHeader, topic: str) -> bool:
         """Whether a message that has just come is worth encoding; ask once, before `arrived`.

@@ -18,11 +18,13 @@ from fusion_rt.messages import AudioChunk, CameraFrame, LidarSweep
 from fusion_rt.perception import Features, Perception
 from fusion_rt.sync.audio_window import Chunk, cut_window
 
+SHED = "shed: the machine is behind"
+"""Why a member is missing from an answer that was not fused."""
 _AGREE_NS = 100 * NS_PER_MS
 """Counter and stamps of one device tell the same time to within this."""
 _LEAST_SOUND = 0.5
 """Share of a window of sound that must have been received."""
-State = Literal["waiting", "ready", "failed", "superseded"]
+State = Literal["waiting", "ready", "failed", "superseded", "shed"]
 
 
 class Item(msgspec.Struct, eq=False, kw_only=True):
@@ -43,6 +45,12 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     features: Features | None = None
     reason: str = ""
     """Why there are no features, in a sentence."""
+    begun_ns: int = 0
+    """When it was handed to its lane."""
+
+    def shed(self) -> None:
+        """Not to be encoded: the machine is behind."""
+        self.state, self.reason, self.message = "shed", SHED, None
 
     def fail(self, reason: str) -> None:
         self.state, self.reason, self.message = "failed", reason, None

@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Mapping
 
 import msgspec
@@ -19,8 +20,8 @@ from fusion_rt.messages import Detections
 from fusion_rt.transport.publisher import Publisher
 
 log = logging.getLogger(__name__)
-_MOST_WAITING = 3
-"""Sets behind which the oldest is answered without running the graph: the machine is too slow."""
+_LONGEST_NS = NS_PER_S // 2
+"""A set waits no longer for encoders that have begun: one of them hangs."""
 
 
 class Job(msgspec.Struct, eq=False):
@@ -28,6 +29,7 @@ class Job(msgspec.Struct, eq=False):
 
     fusion_set: FusionSet
     motion: EgoMotion
+    is_shed: bool
 
 
 class Done(msgspec.Struct, frozen=True, eq=False):
@@ -39,6 +41,8 @@ class Done(msgspec.Struct, frozen=True, eq=False):
     started_ns: int
     fused_ns: int
     published_ns: int
+    is_shed: bool
+    """Answered from the tracks alone (`fusion_rt.fusion.admission`)."""
 
 
 class Finisher:
@@ -56,7 +60,6 @@ class Finisher:
         """The publisher is this thread's from now on."""
         self.done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self.failed: BaseException | None = None
-        self._max_wait_ns = plan.max_wait_ns
         self._cores = plan.options.cores.get("fuse", ())
         self._fuser = fuser
         self._shelf = shelf
@@ -64,12 +67,22 @@ class Finisher:
         self._clock = clock
         self._progress = progress
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._unanswered_ns: deque[int] = deque()
         self._thread = threading.Thread(target=self._run, name="fuse", daemon=True)
         self._thread.start()
 
-    def submit(self, fusion_set: FusionSet, motion: EgoMotion) -> None:
+    def submit(self, fusion_set: FusionSet, motion: EgoMotion, *, is_shed: bool = False) -> None:
         """Answer it after those before it."""
-        self._jobs.put(Job(fusion_set, motion.snapshot()))
+        self._unanswered_ns.append(fusion_set.frame_set.closed_ns)
+        self._jobs.put(Job(fusion_set, motion.snapshot(), is_shed))
+
+    @property
+    def working_since_ns(self) -> int | None:
+        """When the oldest set that is not answered was closed."""
+        try:
+            return self._unanswered_ns[0]
+        except IndexError:
+            return None
 
     def close(self) -> None:
         """Ends after what was submitted."""
@@ -87,14 +100,14 @@ class Finisher:
     def _answer(self, job: Job) -> None:
         fusion_set = job.fusion_set
         items: dict[str, Item] = {}
-        if self._jobs.qsize() > _MOST_WAITING:
-            reasons = dict.fromkeys(tokens(fusion_set), "not fused: fusion is behind")
+        if job.is_shed:
             started_ns = self._clock.now_ns()
+            answer = self._fuser.predicted(fusion_set, job.motion)
         else:
             self._await(fusion_set)
             items, reasons = choose(fusion_set, self._shelf)
             started_ns = self._clock.now_ns()
-        answer = self._fuser.answer(fusion_set, items, reasons, job.motion)
+            answer = self._fuser.answer(fusion_set, items, reasons, job.motion)
         fused_ns = self._clock.now_ns()
         trace = (
             ("opened", fusion_set.frame_set.opened_ns),
@@ -103,12 +116,15 @@ class Finisher:
             ("fused", fused_ns),
         )
         published_ns = self._publisher.publish(answer, trace=trace)
-        self.done.put(Done(fusion_set, items, answer, started_ns, fused_ns, published_ns))
+        self._unanswered_ns.popleft()
+        self.done.put(
+            Done(fusion_set, items, answer, started_ns, fused_ns, published_ns, job.is_shed)
+        )
 
     def _await(self, fusion_set: FusionSet) -> None:
-        """Until every member is encoded or is known not to be, but no longer than a set may."""
+        """Until every member is encoded or is known not to be."""
         waiting = list(tokens(fusion_set).values())
-        due_ns = fusion_set.frame_set.closed_ns + self._max_wait_ns
+        due_ns = fusion_set.frame_set.closed_ns + _LONGEST_NS
         left_ns = max(due_ns - self._clock.now_ns(), NS_PER_MS)
         with self._progress:
             self._progress.wait_for(

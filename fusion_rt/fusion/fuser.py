@@ -15,7 +15,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.errors import FusionError
 from fusion_rt.fusion.core import FusionSet
 from fusion_rt.fusion.ego_motion import EgoMotion
-from fusion_rt.fusion.encoding import Item
+from fusion_rt.fusion.encoding import SHED, Item
 from fusion_rt.fusion.options import FusionPlan
 from fusion_rt.fusion.tracker import Tracker
 from fusion_rt.geometry import RigidTransform
@@ -62,6 +62,11 @@ class Fuser:
         except (FusionError, ValueError) as error:
             found, failure = _NOTHING, f"the fusion graph failed: {error}"
         return self._published(fusion_set, items, reasons, motion, found, failure)
+
+    def predicted(self, fusion_set: FusionSet, motion: EgoMotion) -> Detections:
+        """The answer of a set that is not fused: where everything was heading."""
+        reasons = dict.fromkeys(self._topics.values(), SHED)
+        return self._published(fusion_set, {}, reasons, motion, None, "")
 
     def _fused(self, fusion_set: FusionSet, items: Mapping[str, Item], motion: EgoMotion) -> Answer:
         by_kind = {item.kind: item for item in items.values()}
@@ -131,9 +136,11 @@ class Fuser:
         items: Mapping[str, Item],
         reasons: Mapping[str, str],
         motion: EgoMotion,
-        found: Answer,
+        fused: Answer | None,
         failure: str,
     ) -> Detections:
+        """`fused` None: nobody looked."""
+        found = fused or _NOTHING
         boxes, scores = found.boxes, found.scores
         class_ids = found.labels.astype(np.uint8)
         source = np.arange(len(boxes))
@@ -141,7 +148,10 @@ class Fuser:
         if self._tracker is not None:
             before_ns = self._tracker.time_ns or fusion_set.time_ns
             moved = motion.later_from_earlier(before_ns, fusion_set.time_ns)
-            tracked = self._tracker.update(boxes, scores, class_ids, fusion_set.time_ns, moved)
+            if fused is None:
+                tracked = self._tracker.coast(fusion_set.time_ns, moved)
+            else:
+                tracked = self._tracker.update(boxes, scores, class_ids, fusion_set.time_ns, moved)
             boxes, scores, class_ids = tracked.boxes, tracked.scores, tracked.class_ids
             track_ids, is_predicted, source = (
                 tracked.track_ids,

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import msgspec
 from fusion_rt.calibration_file import BASE, Calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.engine.engine import EngineOptions
+from fusion_rt.fusion.admission import Admission
 from fusion_rt.fusion.core import FusionCore, FusionSet
 from fusion_rt.fusion.encoding import Encoders, Item, warm_up
 from fusion_rt.fusion.finisher import Done, Finisher
@@ -35,6 +36,7 @@ from fusion_rt.latency.row_file import RowWriter
 from fusion_rt.latency.rows import NoteRow, RunInfo
 from fusion_rt.machine import machine_text
 from fusion_rt.messages import Message, Mode
+from fusion_rt.modes import SIGHT_KINDS
 from fusion_rt.perception import Mounts, Perception, open_model
 from fusion_rt.session import Session
 from fusion_rt.transport.inbox import Arrival
@@ -75,6 +77,9 @@ class FusionRunner:
         self._encoders = Encoders(perception)
         self._fuser = Fuser(plan, perception)
         self._shelf = Shelf(plan)
+        self._admission = Admission(max(self._core.reference_period_ns, plan.max_wait_ns))
+        self._encoding: deque[Item] = deque()
+        """Handed to the lanes, the oldest first; settled ones leave as they come to the front."""
         self._progress = threading.Condition()
         self._settled: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._mode: Mode = "BLIND"
@@ -123,7 +128,7 @@ class FusionRunner:
             header, recv_ns = arrival.header, arrival.recv_ns
             sets, item = self._intake.take(header, recv_ns, partial(_opened, inbox, arrival))
             if item is not None:
-                lanes[item.topic].submit(item)
+                self._encode(item, lanes, finisher)
             self._submit(sets, finisher)
             taken += 1
             arrival = inbox.receive_header(0)
@@ -139,9 +144,33 @@ class FusionRunner:
             return _LOOK_NS
         return min(max(due_ns - self._clock.now_ns(), 0), _LOOK_NS)
 
+    def _encode(self, item: Item, lanes: dict[str, Lane], finisher: Finisher) -> None:
+        """Hand it to its lane, unless its slot is not fused."""
+        if item.kind in SIGHT_KINDS or item.topic == self._plan.reference:
+            is_admitted = self._is_admitted(item.stamp_ns, finisher)
+        else:
+            is_admitted = self._admission.is_open
+        if is_admitted:
+            item.begun_ns = self._clock.now_ns()
+            self._encoding.append(item)
+            lanes[item.topic].submit(item)
+        else:
+            item.shed()
+            self._book_failure(item)
+
+    def _is_admitted(self, stamp_ns: int, finisher: Finisher) -> bool:
+        while self._encoding and self._encoding[0].state != "waiting":
+            self._encoding.popleft()
+        begun_ns = [item.begun_ns for item in list(self._encoding)[:1]]
+        if (closed_ns := finisher.working_since_ns) is not None:
+            begun_ns.append(closed_ns)
+        slot = self._core.slot(stamp_ns)
+        return self._admission.admits(slot, self._clock.now_ns(), min(begun_ns, default=None))
+
     def _submit(self, sets: list[FusionSet], finisher: Finisher) -> None:
         for each in sets:
-            finisher.submit(each, self._core.motion)
+            is_shed = not self._is_admitted(each.frame_set.reference_ns, finisher)
+            finisher.submit(each, self._core.motion, is_shed=is_shed)
 
     def _settle(self, item: Item) -> None:
         """From a lane's thread, or this one."""
@@ -169,20 +198,22 @@ class FusionRunner:
 
     def _book_failure(self, item: Item) -> None:
         now_ns = self._clock.now_ns()
-        outcome = "superseded" if item.state == "superseded" else "failed"
-        self._counters[f"{item.topic} {outcome}"] += 1
+        self._counters[f"{item.topic} {item.state}"] += 1
         for frame in item.frames:
-            if outcome == "superseded":
-                self._ledger.dropped(frame, "superseded", "queue", at_ns=now_ns)
+            if item.state in ("superseded", "shed"):
+                cause = item.state if item.state == "shed" else ""
+                self._ledger.dropped(frame, "superseded", "queue", at_ns=now_ns, cause=cause)
             else:
                 self._ledger.dropped(frame, "failed", "encode", at_ns=now_ns, cause=item.reason)
-        if outcome == "failed":
+        if item.state == "failed":
             self._core.invalid(item.topic, now_ns, item.reason)
             log.warning("%s: %s", item.topic, item.reason)
 
     def _book_answer(self, done: Done) -> None:
         answer = done.answer
         self._counters["answers"] += 1
+        if done.is_shed:
+            self._counters["answers shed"] += 1
         self._counters[f"answers {answer.mode}"] += 1
         if answer.failure:
             self._counters["answers failed"] += 1

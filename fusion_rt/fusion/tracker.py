@@ -93,11 +93,21 @@ class Tracker:
         for track in self._tracks:
             if id(track) not in seen and track.seen < _CONFIRMED:
                 track.unseen_s = math.inf  # a flicker, not a thing
+        self._forget()
+        coasting = [track for track in self._tracks if id(track) not in seen]
+        return _tracked([pairs[place] for place in range(len(boxes))], coasting)
+
+    def coast(self, time_ns: int, now_from_before: RigidTransform) -> Tracked:
+        """Nobody looked at `time_ns`: everything confirmed, where it was heading."""
+        self._predict(time_ns, now_from_before)
+        self._forget()
+        return _tracked([], [track for track in self._tracks if track.seen >= _CONFIRMED])
+
+    def _forget(self) -> None:
+        """What nothing was seen of for too long."""
         coast_s = self._options.coast_s
         self._tracks = [track for track in self._tracks if track.unseen_s <= coast_s]
         del self._tracks[:-_MAX_TRACKS]
-        coasting = [track for track in self._tracks if id(track) not in seen]
-        return _tracked([pairs[place] for place in range(len(boxes))], coasting)
 
     def _predict(self, time_ns: int, now_from_before: RigidTransform) -> None:
         passed_s = 0.0 if self._time_ns is None else (time_ns - self._time_ns) / NS_PER_S

@@ -1,4 +1,4 @@
-"""Which camera frames are worth encoding: those that may be the nearest to a reference."""
+"""Which reference a frame is near to, and which camera frames are worth encoding: the nearest."""
 
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.fusion.options import FusionPlan
@@ -18,16 +18,23 @@ class WantedFrames:
         self._periods_ns = {stream.topic: stream.period_ns for stream in plan.streams}
         self._cameras = {stream.topic for stream in plan.streams if stream.kind == "camera"}
         tick_ns = round(NS_PER_S / plan.options.tick_hz)
-        self._period_ns = self._periods_ns[plan.reference] if plan.reference else tick_ns
-        self._last_ns = 0
+        self.period_ns = self._periods_ns[plan.reference] if plan.reference else tick_ns
+        """Of the references."""
+        self._last_ns = self._last_slot = 0
         self._even = 0
 
     def heard(self, topic: str, stamp_ns: int) -> None:
         """A message of any stream has come."""
         if topic == self._reference:
-            off_ns = abs(stamp_ns - self._last_ns - self._period_ns)
+            self._last_slot = self.slot(stamp_ns)
+            off_ns = abs(stamp_ns - self._last_ns - self.period_ns)
             self._even = self._even + 1 if off_ns <= _SLACK_NS // 2 else 0
             self._last_ns = stamp_ns
+
+    def slot(self, stamp_ns: int) -> int:
+        """The reference it is nearest to, counted; before and after that has come."""
+        ahead_ns = 2 * (stamp_ns - self._last_ns) + self.period_ns
+        return self._last_slot + ahead_ns // (2 * self.period_ns)
 
     def wants(self, topic: str, stamp_ns: int) -> bool:
         """False for a camera frame so far from every reference to come that another is nearer."""
@@ -35,6 +42,6 @@ class WantedFrames:
             return True
         if self._even < _STEADY or stamp_ns - self._last_ns > NS_PER_S:
             return True
-        phase_ns = (stamp_ns - self._last_ns) % self._period_ns
+        phase_ns = (stamp_ns - self._last_ns) % self.period_ns
         reach_ns = self._periods_ns[topic] // 2 + _SLACK_NS
-        return min(phase_ns, self._period_ns - phase_ns) <= reach_ns
+        return min(phase_ns, self.period_ns - phase_ns) <= reach_ns

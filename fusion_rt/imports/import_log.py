@@ -13,7 +13,8 @@ from fusion_rt.imports.calibration_text import text_of, too_far
 from fusion_rt.imports.rig_text import rig_of
 from fusion_rt.imports.source import ForeignTopic, Imported, Mounting, Source
 from fusion_rt.logs.entry import entry
-from fusion_rt.logs.write import Compression, LogWriter
+from fusion_rt.logs.mcap_file import Compression
+from fusion_rt.logs.write import LogWriter
 from fusion_rt.transport.inbox import Received
 
 Arrivals = Literal["recorded", "stamps"]

@@ -101,12 +101,14 @@ class RosSource:
             with self._counting(stored.topic):
                 self._learn(kind, stored.topic, self._bag.decoded(stored.topic, stored.data))
         for name, ours in self._ours.items():
-            for stored in self._bag.messages([name]):
-                with self._counting(None):  # it is counted when its turn comes
-                    foreign = self._bag.decoded(name, stored.data)
-                    if hasattr(foreign, "header"):
-                        self._frames.see(ours, foreign.header)
-                break
+            if (first := next(iter(self._bag.messages([name])), None)) is not None:
+                self._see(ours, first)
+
+    def _see(self, ours: str, stored: Stored) -> None:
+        with self._counting(None):  # it is counted when its turn comes
+            foreign = self._bag.decoded(stored.topic, stored.data)
+            if hasattr(foreign, "header"):
+                self._frames.see(ours, foreign.header)
 
     @contextmanager
     def _counting(self, topic: str | None) -> Iterator[None]:

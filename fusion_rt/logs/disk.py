@@ -11,7 +11,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFile:
-    """What `mcap.writer.Writer` needs of a file. Unbuffered: what was written survives us."""
+    """A new file that grows at its end. Unbuffered: what was written survives us."""
 
     def __init__(self, path: Path, make_room: Callable[[], bool] | None = None) -> None:
         """`make_room` is asked when the disk is full; it says whether it is worth trying again."""
@@ -26,26 +26,19 @@ class DiskFile:
         except OSError as error:
             raise LogError(str(path), f"cannot be written ({error.strerror})") from error
 
-    def write(self, data: bytes) -> int:
-        """All of it, or none that a reader would take for a record; then raises LogError."""
-        start, rest = self.size, memoryview(data)
+    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+        """All of them, or none that a reader would take for a record; then raises LogError."""
+        start, rest = self.size, [memoryview(piece) for piece in pieces]
         while rest:
             try:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = _without(rest, os.writev(self._fd, rest))
             except OSError as error:
                 if error.errno in _FULL and self._make_room():
                     continue
                 os.ftruncate(self._fd, start)
                 os.lseek(self._fd, start, os.SEEK_SET)
                 raise LogError(str(self.path), f"cannot be written ({error.strerror})") from error
-        self.size = start + len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None:
-        """Nothing waits here."""
+        self.size = start + sum(map(len, pieces))
 
     def sync(self) -> None:
         """Return once it would survive a power cut."""
@@ -53,3 +46,14 @@ class DiskFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _without(pieces: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of them after so many bytes."""
+    left = []
+    for piece in pieces:
+        skipped = min(count, len(piece))
+        count -= skipped
+        if skipped < len(piece):
+            left.append(piece[skipped:])
+    return left

@@ -45,6 +45,8 @@ class Parts:
         self.counters = counters
         self.written: Counter[str] = Counter()
         """Messages by topic."""
+        self.lost: Counter[tuple[str, str]] = Counter()
+        """Messages that came and were not written, by topic and cause."""
         self._rig = rig
         self._options = options
         self._clock = clock
@@ -81,7 +83,12 @@ class Parts:
                 return
         except LogError as error:
             self._give_up(error)
-        self.counters["disk_full"] += 1
+        self.lose(one, "disk_full")
+
+    def lose(self, one: Encoded, cause: str) -> None:
+        """Let a message go, in the books."""
+        self.counters[cause] += 1
+        self.lost[one.header.topic, cause] += 1
 
     def write_row(self, topic: str, row: msgspec.Struct, log_ns: int) -> None:
         """A struct of the recorder's own."""

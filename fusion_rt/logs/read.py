@@ -5,6 +5,7 @@ counted by cause and told, never raised, once the log is open.
 """
 
 import heapq
+import itertools
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -187,18 +188,23 @@ class LogReader:
         ]
         heapq.heapify(chunks)
         waiting: list[_Raw] = []
-        number = 0
+        numbers = itertools.count()
         while chunks or waiting:
             while chunks and (not waiting or chunks[0][0] <= waiting[0].log_ns):
                 _, _, file, chunk = heapq.heappop(chunks)
-                for message in self._read(file, chunk):
-                    topic = file.names.get(message.channel_id, "")
-                    if topic in topics and low <= message.log_ns < high:
-                        raw = _Raw(message.log_ns, topic, message.seq, number, file, message)
-                        heapq.heappush(waiting, raw)
-                        number += 1
+                for topic, message in self._wanted(file, chunk, topics, low, high):
+                    raw = _Raw(message.log_ns, topic, message.seq, next(numbers), file, message)
+                    heapq.heappush(waiting, raw)
             if waiting:
                 yield heapq.heappop(waiting)
+
+    def _wanted(
+        self, file: _File, chunk: ChunkPlace, topics: Collection[str], low: int, high: int
+    ) -> Iterator[tuple[str, RawMessage]]:
+        for message in self._read(file, chunk):
+            topic = file.names.get(message.channel_id, "")
+            if topic in topics and low <= message.log_ns < high:
+                yield topic, message
 
     def _read(self, file: _File, chunk: ChunkPlace) -> Iterator[RawMessage]:
         try:

@@ -42,7 +42,7 @@ class TopicLedger(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     recorded: int
     drops: dict[str, int]
-    """Lost on the way to the recorder, by cause (`fusion_rt.transport.drops`)."""
+    """Lost on the way to the recorder (`fusion_rt.transport.drops`) and in it, by cause."""
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,20 +133,23 @@ class Recorder:
         return Ledger(stamp_ns=now_ns, topics=topics, counters={}, queue_bytes=self._queue.bytes)
 
     def _closed(self, ledger: Ledger) -> Ledger:
-        written = self._parts.written
-        topics = {
-            topic: msgspec.structs.replace(row, recorded=written[topic])
-            for topic, row in ledger.topics.items()
-        }
+        topics = {topic: self._account(topic, row) for topic, row in ledger.topics.items()}
         counters = dict(self._parts.counters)
         return msgspec.structs.replace(ledger, topics=topics, counters=counters)
+
+    def _account(self, topic: str, row: TopicLedger) -> TopicLedger:
+        parts = self._parts
+        lost = {cause: count for (of, cause), count in parts.lost.items() if of == topic}
+        return TopicLedger(
+            received=row.received, recorded=parts.written[topic], drops={**row.drops, **lost}
+        )
 
     def _write(self) -> None:
         """The writing thread: goes on until all is written."""
         while True:
             item = self._queue.take(_WAIT_NS / NS_PER_S)
             if isinstance(item, Encoded) and self._is_out_of_time():
-                self._parts.counters["out_of_time"] += 1
+                self._parts.lose(item, "out_of_time")
             elif isinstance(item, Encoded):
                 self._parts.write(item)
             elif isinstance(item, Ledger):

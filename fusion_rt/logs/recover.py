@@ -8,11 +8,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import msgspec
-from mcap.writer import CompressionType, Writer
 
+from fusion_rt import __version__
 from fusion_rt.errors import LogError
 from fusion_rt.logs.disk import DiskFile
 from fusion_rt.logs.index import Index, index_of, read_attachment, read_metadata
+from fusion_rt.logs.mcap_file import McapFile
 from fusion_rt.logs.records import Damage, RawMessage, chunk_records, messages_in
 from fusion_rt.logs.write import PROFILE
 
@@ -59,7 +60,7 @@ class _Copy:
         self._fd = fd
         self._index = index
         self._damages = list(index.damages)
-        self._writer = Writer(file, compression=CompressionType.NONE)  # type: ignore[arg-type]
+        self._writer = McapFile(file, "none")
         self._schemas: dict[int, int] = {0: 0}
         self._channels: dict[int, int] = {}
         self._counts: Counter[str] = Counter()
@@ -67,7 +68,7 @@ class _Copy:
         self._seqs: dict[int, set[int]] = defaultdict(set)
 
     def run(self) -> Recovered:
-        self._writer.start(PROFILE)
+        self._writer.start(PROFILE, f"fusion_rt {__version__}")
         self._copy_beside()
         for chunk in self._index.chunks:
             try:
@@ -75,7 +76,7 @@ class _Copy:
                     self._copy(message)
             except Damage as damage:
                 self._damages.append(str(damage))
-        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._writer.finish()
         return Recovered(
             was_finished=self._index.is_finished,
             damages=self._damages,
@@ -112,7 +113,7 @@ class _Copy:
         self._writer.add_message(
             self._channel(message.channel_id),
             message.log_ns,
-            bytes(message.data),
+            message.data,
             message.publish_ns,
             message.seq,
         )
@@ -124,7 +125,7 @@ class _Copy:
         if number not in self._channels:
             channel = self._index.channels[number]
             schema = self._schema(channel.schema_id)
-            self._channels[number] = self._writer.register_channel(
+            self._channels[number] = self._writer.add_channel(
                 channel.topic, channel.message_encoding, schema, channel.metadata
             )
         return self._channels[number]
@@ -133,9 +134,7 @@ class _Copy:
         if number not in self._schemas:
             schema = self._index.schemas.get(number)
             self._schemas[number] = (
-                self._writer.register_schema(schema.name, schema.encoding, schema.data)
-                if schema
-                else 0
+                self._writer.add_schema(schema.name, schema.encoding, schema.data) if schema else 0
             )
         return self._schemas[number]
 

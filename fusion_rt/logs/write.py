@@ -9,18 +9,17 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from foxglove_schemas_protobuf.SceneUpdate_pb2 import SceneUpdate
 from google.protobuf.message import Message as Protobuf
-from mcap.writer import CompressionType, Writer
 
 from fusion_rt import __version__
 from fusion_rt.errors import LogError
 from fusion_rt.logs import display, own
 from fusion_rt.logs.disk import DiskFile
 from fusion_rt.logs.entry import aside_of
+from fusion_rt.logs.mcap_file import CHUNK_BYTES, Compression, McapFile
 from fusion_rt.logs.protobuf import schema_bytes
 from fusion_rt.logs.rig import NO_RIG, LoggedRig
 from fusion_rt.logs.schemas import Format, format_for
@@ -39,13 +38,6 @@ TRANSFORMS = f"{OWN}transforms"
 CAMERA_MODEL = f"{OWN}camera_model/"
 SCENE = f"{OWN}scene/"
 
-Compression = Literal["none", "lz4", "zstd"]
-_COMPRESSION = {
-    "none": CompressionType.NONE,
-    "lz4": CompressionType.LZ4,
-    "zstd": CompressionType.ZSTD,
-}
-_CHUNK_BYTES = 1 << 20
 _SEQ_BITS = 32  # of MCAP's sequence
 
 
@@ -79,18 +71,14 @@ class LogWriter:
         rig: LoggedRig = NO_RIG,
         *,
         compression: Compression = "none",
-        chunk_bytes: int = _CHUNK_BYTES,
+        chunk_bytes: int = CHUNK_BYTES,
         notes: dict[str, str] | None = None,
     ) -> None:
         """`notes` go into the metadata. A chunk is what a reader must load to see a message."""
         self._file = file if isinstance(file, DiskFile) else DiskFile(file)
         self._rig = rig
         self._notes = notes or {}
-        self._writer = Writer(
-            self._file,  # type: ignore[arg-type]
-            chunk_size=chunk_bytes,
-            compression=_COMPRESSION[compression],
-        )
+        self._writer = McapFile(self._file, compression, chunk_bytes)
         self._schemas: dict[str, int] = {}
         self._channels: dict[tuple[str | int, ...], int] = {}
         self._is_begun = self._is_broken = False
@@ -134,7 +122,7 @@ class LogWriter:
     def flush(self) -> None:
         """End the open chunk and hand it to the system: what was written so far survives us."""
         with self._noting_failure():
-            self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.flush()
 
     def sync(self) -> None:
         """As flush, and return once it would survive a power cut."""
@@ -148,7 +136,7 @@ class LogWriter:
                 self._begin(0)
             if not self._is_broken:
                 with self._noting_failure():
-                    self._writer.finish()  # type: ignore[no-untyped-call]
+                    self._writer.finish()
         finally:
             self._file.close()
 
@@ -160,7 +148,7 @@ class LogWriter:
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
-        """MCAP's writer cannot go on after a write that failed."""
+        """A file cannot go on after a write that failed."""
         try:
             yield
         except LogError:
@@ -220,10 +208,10 @@ class LogWriter:
         about: dict[str, str],
     ) -> int:
         if key not in self._channels:
-            self._channels[key] = self._writer.register_channel(topic, encoding, schema, about)
+            self._channels[key] = self._writer.add_channel(topic, encoding, schema, about)
         return self._channels[key]
 
     def _schema(self, name: str, encoding: str, definition: Callable[[], bytes]) -> int:
         if name not in self._schemas:
-            self._schemas[name] = self._writer.register_schema(name, encoding, definition())
+            self._schemas[name] = self._writer.add_schema(name, encoding, definition())
         return self._schemas[name]

@@ -14,7 +14,14 @@ import msgspec
 import yaml
 
 from fusion_rt.drivers.port import from_extra
-from fusion_rt.ros.storage import MCAP_MAGIC, SQLITE_MAGIC, StorageError, Stored, open_storage
+from fusion_rt.ros.storage import (
+    MCAP_MAGIC,
+    SQLITE_MAGIC,
+    StorageError,
+    Stored,
+    StoredTopic,
+    open_storage,
+)
 from fusion_rt.ros.types import AUDIO_COMMON, VISION
 
 if TYPE_CHECKING:
@@ -154,23 +161,24 @@ class _Ros2Bag:
         self._files = files
         self.stated = stated
         self.topics: dict[str, BagTopic] = {}
-        definitions: dict[str, str] = {}
+        self._definitions: dict[str, str] = {}
         spans: list[int] = []
         for file in files:
             with open_storage(file) as storage:
                 spans += storage.span_ns or ()
                 for name, topic in storage.topics.items():
-                    before = self.topics[name].count if name in self.topics else 0
-                    self.topics[name] = BagTopic(
-                        name=name,
-                        type=topic.type,
-                        count=before + topic.count,
-                        encoding=encodings.get(name, topic.encoding),
-                    )
-                    if topic.definition:
-                        definitions[topic.type] = topic.definition
+                    self._add(topic, encodings.get(name, topic.encoding))
         self.span_ns = max(spans) - min(spans) if spans else 0
-        self._store = ros2_types(definitions)
+        self._store = ros2_types(self._definitions)
+
+    def _add(self, topic: StoredTopic, encoding: str) -> None:
+        before = self.topics.get(topic.name)
+        count = topic.count + (before.count if before else 0)
+        self.topics[topic.name] = BagTopic(
+            name=topic.name, type=topic.type, count=count, encoding=encoding
+        )
+        if topic.definition:
+            self._definitions[topic.type] = topic.definition
 
     def messages(self, topics: Sequence[str]) -> Iterator[Stored]:
         for file in self._files:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from typer.testing import CliRunner, Result
 from fusion_rt.cli import app_for
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import FaultError, LogError
+from fusion_rt.latency.row_file import read_rows
+from fusion_rt.latency.rows import FrameRow
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig
 from fusion_rt.logs.write import LogWriter
@@ -24,6 +27,7 @@ from fusion_rt.replay.plan import DECISIONS, ReplayOptions
 from fusion_rt.replay.run import RunResult
 from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.transport.inbox import Received
+from fusion_rt.windows import SILENT_PERIODS
 from tests.logs.drives import START_NS, drive
 
 FAULTS = "lidar drop 5s..8s", "camera jitter 60ms", "gps clock +2s at 10s", "audio kill at 12s"
@@ -275,10 +279,23 @@ sensors:
     assert len(live) > 10
     both = {one.stamp_ns for one in live} & {one.stamp_ns for one in replayed_sets}
     assert len(both) > 0.8 * len(live)
-    # The recorder joins after the fusion, and modes rise slowly: by then the live one may be ahead.
+    if (gap_ns := longest_gap_ns(rows, "audio/array")) > SILENT_PERIODS * 20 * NS_PER_MS:
+        # Whether that is silence follows from the jitter seen before the recorder joined, too.
+        pytest.skip(f"this machine held the rig's processes up for {gap_ns / NS_PER_MS:.0f} ms")
+    # Modes rise slowly: the live one may be ahead by as much as the recorder joined later.
     normal_ns = min(one.stamp_ns for one in replayed_sets if one.mode == "NORMAL")
     settled = [stamp_ns for stamp_ns in sorted(both)[10:] if stamp_ns >= normal_ns]
     assert len(settled) >= 10
     decided = [{one.stamp_ns: one for one in sets} for sets in (live, replayed_sets)]
     for stamp_ns in settled:
         assert decided[0][stamp_ns].decision == decided[1][stamp_ns].decision
+
+
+def longest_gap_ns(rows: Path, topic: str) -> int:
+    """Between two messages as the fusion received them."""
+    times_ns = sorted(
+        row.recv_ns
+        for row in read_rows(rows)
+        if isinstance(row, FrameRow) and row.topic == topic and row.recv_ns
+    )
+    return max(later - earlier for earlier, later in pairwise(times_ns))

@@ -1,25 +1,31 @@
 """What was written is what is read: every message type, every time, in order of receipt."""
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
+from mcap.records import Footer
+from mcap.stream_reader import StreamReader
 from mcap_protobuf.decoder import DecoderFactory
 
 from fusion_rt.errors import LogError
 from fusion_rt.logs.entry import Aside, entry
+from fusion_rt.logs.mcap_file import Compression
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import CALIBRATION_FILE, RIG_FILE, logged_rig
 from fusion_rt.logs.schemas import FORMATS, format_for
-from fusion_rt.logs.write import LogWriter
-from fusion_rt.messages import Message
+from fusion_rt.logs.write import OWN, LogWriter
+from fusion_rt.messages import CameraFrame, Message
 from fusion_rt.rig import find_rig, load_rig
 from fusion_rt.topics import KINDS
 from fusion_rt.transport.inbox import Received
 from fusion_rt.transport.wire import Header
+from tests.logs.drives import drive
 from tests.logs.messages import MESSAGES, TOPICS, Same, entries, fix
 
 
@@ -122,6 +128,48 @@ def test_an_independent_reader_decodes_it(
         protobuf = [topic for topic in channels if not topic.startswith(("detections", "health"))]
         assert list(reader.iter_decoded_messages(topics=protobuf))
     assert TOPICS[type(message)] in channels
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_an_independent_reader_finds_every_message_by_the_summary(
+    tmp_path: Path, compression: Compression
+) -> None:
+    path = tmp_path / "drive.mcap"
+    messages = [_large(one) if number % 7 == 0 else one for number, one in enumerate(drive(2))]
+    with LogWriter(path, logged_rig(load_rig(find_rig("demo"))), compression=compression) as log:
+        for number, one in enumerate(messages):
+            log.write(one)
+            if number % 50 == 0:
+                log.flush()
+    with path.open("rb") as file:
+        reader = make_reader(file, validate_crcs=True)
+        summary = reader.get_summary()
+        ours = [
+            message.sequence
+            for _, channel, message in reader.iter_messages()
+            if not channel.topic.startswith(OWN)
+        ]
+    assert ours == [one.header.seq for one in messages]
+    assert summary is not None
+    assert summary.statistics is not None
+    counts: Counter[str] = Counter()
+    for number, count in summary.statistics.channel_message_counts.items():
+        counts[summary.channels[number].topic] += count
+    sent = Counter(one.header.topic for one in messages)
+    assert {topic: counts[topic] for topic in counts if not topic.startswith(OWN)} == sent
+    assert summary.statistics.chunk_count == len(summary.chunk_indexes) > 4
+    assert {each.name for each in summary.attachment_indexes} == {RIG_FILE, CALIBRATION_FILE}
+    with path.open("rb") as file:  # from the front, every checksum compared
+        assert isinstance([*StreamReader(file, validate_crcs=True).records][-1], Footer)
+
+
+def _large(received: Received) -> Received:
+    """More than what is copied into a chunk's small pieces."""
+    image = np.random.default_rng(received.header.seq).integers(0, 256, (240, 320, 3), np.uint8)
+    stamp_ns = received.message.stamp_ns
+    frame = CameraFrame(stamp_ns=stamp_ns, encoding="bgr8", width=320, height=240, image=image)
+    header = msgspec.structs.replace(received.header, topic="camera/front")
+    return Received(header, received.recv_ns, frame)
 
 
 def _received(message: Message) -> Received:

@@ -9,16 +9,18 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import yaml
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from fusion_rt.clock import NS_PER_S, SettableClock  # noqa: E402
+from fusion_rt.datasets.moments import annotated_frames, moment_from_frame  # noqa: E402
 from fusion_rt.errors import ConfigError, ConfigErrors  # noqa: E402
 from fusion_rt.model.event_log import EventLog, crc32c  # noqa: E402
 from fusion_rt.model.loading import batches, kept_share  # noqa: E402
-from fusion_rt.model.moments import all_moments  # noqa: E402
+from fusion_rt.model.moments import all_moments, write_moments  # noqa: E402
 from fusion_rt.model.steps import step_losses, weighted  # noqa: E402
 from fusion_rt.model.train import CHECKPOINT, LOG, Trainer  # noqa: E402
 from fusion_rt.model.train_config import (  # noqa: E402
@@ -28,6 +30,9 @@ from fusion_rt.model.train_config import (  # noqa: E402
     load_train_config,
 )
 from tests.model.small import small_config, small_model  # noqa: E402
+
+torch.set_num_threads(1)  # where others work too, threads mostly wait for one another
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
 def _trainer(data: Path, run: Path, **fields: object) -> Trainer:
@@ -98,6 +103,27 @@ def test_another_model_does_not_go_on_with_a_run(moments_folder: Path, tmp_path:
     config = msgspec.structs.replace(small_config(moments_folder), model=small_model("early"))
     with pytest.raises(ConfigError, match="expected the model of the run that is there"):
         Trainer(config, tmp_path, SettableClock())
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["kitti/training", "nuscenes/n015-2018-07-24-11-22-45+0800.json"],
+    ids=["KITTI", "nuScenes"],
+)
+def test_a_real_data_set_trains(source: str, tmp_path: Path) -> None:
+    folder = DATA / source
+    if not folder.exists():
+        pytest.skip(f"no recordings in {DATA}")
+    moments = [moment_from_frame(frame, 7) for frame in annotated_frames(folder)]
+    write_moments(tmp_path, 7, moments)
+    rows: list[dict[str, float]] = []
+    _trainer(tmp_path, tmp_path / "run", samples=4).run(rows.append)
+    assert len(rows) == 2
+    for row in rows:
+        assert np.isfinite(list(row.values())).all()
+        assert row["heat"] > 0
+        assert row["box"] > 0
+        assert row["depth"] > 0
 
 
 def test_a_run_begins_with_another_and_keeps_what_is_frozen(
