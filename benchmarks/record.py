@@ -5,7 +5,7 @@
 The rig is three 1080p cameras as JPEG at 30 Hz, a LiDAR of 2 MB at 10 Hz, four microphones and GPS:
 48.6 MB/s. One process publishes, one consumes headers and payloads as fusion does, one records.
 CPU is the process's own time, so that it means something on a busy machine; the hop is compared
-with rounds without a recorder in between.
+with rounds without a recorder in between. `benchmarks.record_latency` says what answers pay.
 """
 
 import argparse

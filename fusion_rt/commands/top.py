@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +49,11 @@ def top_command(
 
 def health_of(session: Session, clock: Clock, should_stop: Callable[[], bool]) -> Iterator[Health]:
     """The rig's Health as it is published, until `should_stop()` or Ctrl-C."""
-    with Subscriber([HEALTH_TOPIC], session, clock) as subscriber:
-        try:
-            while not should_stop():
-                received = subscriber.receive(_PATIENCE_NS)
-                if received is not None and isinstance(received.message, Health):
-                    yield received.message
-        except KeyboardInterrupt:
-            return
+    with suppress(KeyboardInterrupt), Subscriber([HEALTH_TOPIC], session, clock) as subscriber:
+        while not should_stop():
+            received = subscriber.receive(_PATIENCE_NS)
+            if received is not None and isinstance(received.message, Health):
+                yield received.message
 
 
 def show(states: Iterator[Health]) -> None:
