@@ -20,13 +20,11 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from fusion_rt.calibration_file import load_calibration
 from fusion_rt.clock import NS_PER_MS, Clock
 from fusion_rt.drivers.port import DriverPort, SensorOptions
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import MessageError
 from fusion_rt.messages import Heartbeat, Message, NodeState
-from fusion_rt.sensors import default_frame
 from fusion_rt.session import Session, attach_session
 from fusion_rt.time_offsets import in_time
 from fusion_rt.topics import heartbeat_topic, topic_kind
@@ -113,8 +111,7 @@ class Node:
         )
         # The table of topics says what a driver of this kind yields; publish checks each of them.
         opened = cast("Callable[[DriverPort], Opened[M]]", partial(driver.open, options))
-        late_ns = 0 if driver.is_in_time else self._lateness_ns(options, port.calibration)
-        if late_ns:
+        if late_ns := self.session.late_ns.get(self._topic, 0):
             log.info("stamps are moved by %+.3f ms, as calibrated", -late_ns / NS_PER_MS)
             opened = in_time(opened, late_ns, self.counters)
         if not self.session.faults:
@@ -122,13 +119,6 @@ class Node:
         from fusion_rt.live_faults import faulty  # only who asks for faults pays for them
 
         return faulty(opened, port, self.session)
-
-    def _lateness_ns(self, options: SensorOptions, calibration: Path | None) -> int:
-        if calibration is None:
-            return 0
-        return load_calibration(calibration).lateness_ns(
-            options.frame or default_frame(self._topic)
-        )
 
     def subscribe(self, topics: Iterable[str]) -> Subscriber:
         """What other nodes of this rig publish; close it, or use it in a `with`."""

@@ -148,6 +148,16 @@ class Rig(RigSections, frozen=True, kw_only=True, eq=False):
         return self.remote.topics if self.remote else {}
 
     @property
+    def late_ns(self) -> dict[str, int]:
+        """By topic, what is taken off a sensor's stamps, where the calibration has them late."""
+        late = {
+            topic: self.calibration.lateness_ns(sensor.frame)
+            for topic, sensor in self.sensors.items()
+            if not sensor.is_in_time
+        }
+        return {topic: late_ns for topic, late_ns in late.items() if late_ns}
+
+    @property
     def digest(self) -> str:
         """SHA-256 over rig and calibration as read: equal for equal set-ups."""
         parts = (hashlib.sha256(raw).digest() for raw in (self.raw, self.calibration.raw))

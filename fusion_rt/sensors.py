@@ -25,6 +25,8 @@ class Sensor(msgspec.Struct, frozen=True, kw_only=True):
     """Of the driver's own type."""
     rate_hz: float
     frame: str
+    is_in_time: bool = False
+    """Its stamps are rig time whatever the calibration says (`Driver.is_in_time`)."""
 
     @property
     def bytes_per_s(self) -> float | None:
@@ -76,7 +78,10 @@ def _sensor(
         return None
     if not isinstance(entry, dict):
         return None  # reported with the file's other fields
-    options = _options(topic, entry, problems, find)
+    driver = _driver(topic, entry, problems, find)
+    if driver is None:
+        return None
+    options = checked(entry, driver.options, place, problems)
     if options is None:
         return None
     frame = options.frame or default_frame(topic)
@@ -86,20 +91,21 @@ def _sensor(
         return None
     options = with_absolute_paths(options, folder)
     rate_hz = options.stated_rate_hz() or row.rate_hz
-    return Sensor(topic=topic, options=options, rate_hz=rate_hz, frame=frame)
+    return Sensor(
+        topic=topic, options=options, rate_hz=rate_hz, frame=frame, is_in_time=driver.is_in_time
+    )
 
 
-def _options(
+def _driver(
     topic: str, entry: dict[str, Any], problems: Problems, find: FindDriver
-) -> SensorOptions | None:
+) -> Driver | None:
     place = ("sensors", topic)
     name = entry.get("driver")
     if not isinstance(name, str):
         problems.add((*place, "driver"), f"expected the name of a driver, got {shown(name)}")
         return None
     try:
-        driver = find(name, kind_name(topic))
+        return find(name, kind_name(topic))
     except DriverError as error:
         problems.add((*place, "driver"), str(error))
         return None
-    return checked(entry, driver.options, place, problems)

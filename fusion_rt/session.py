@@ -40,6 +40,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The rig's entry of each sensor topic as it was at the start; edits wait for the next one."""
     calibration: str | None = None
     """Path of the rig's calibration, where there is one."""
+    late_ns: dict[str, int] = {}
+    """By sensor topic, what is taken off its stamps, where the calibration has them late."""
     fusion: dict[str, Any] = {}
     """What the rig's section of that name comes to (`fusion_rt.fusion.options.FusionPlan`)."""
     latency: dict[str, Any] = {}

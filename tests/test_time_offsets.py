@@ -9,12 +9,14 @@ import pytest
 
 from fusion_rt.calibration_file import load_calibration
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, SettableClock
+from fusion_rt.commands.run import setup_of
 from fusion_rt.drivers.port import DriverPort
 from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigErrors
+from fusion_rt.faults import FaultFile
 from fusion_rt.messages import GpsFix, LidarSweep
 from fusion_rt.node import Node
-from fusion_rt.rig import load_rig, shipped_rigs
+from fusion_rt.rig import Rig, load_rig, shipped_rigs
 from fusion_rt.session import start_session
 from fusion_rt.time_offsets import MOVED, TimeOffset, in_time, lateness_ns
 from fusion_rt.topics import sensor_kinds
@@ -69,39 +71,36 @@ def test_stamps_are_moved_and_nothing_else() -> None:
     assert counters == {MOVED: 2}
 
 
-@pytest.fixture
-def late_gps(tmp_path: Path) -> Path:
-    """The demo's calibration, of a receiver whose stamps are late."""
-    calibration = load_rig(DEMO).calibration
-    target = tmp_path / "late.calibration.yaml"
+def late_rig(folder: Path, driver: str) -> Rig:
+    """The demo, but a receiver of that driver whose stamps are calibrated as late."""
+    demo = load_rig(DEMO)
     entry = f"time_offsets:\n  gps_main: {{against: lidar_top, offset_ms: {LATE_MS}}}\n"
-    target.write_text(calibration.raw.decode() + entry)
-    return target
+    calibration = folder / demo.calibration.source.name
+    calibration.write_bytes(demo.calibration.raw + entry.encode())
+    source = folder / "r.yaml"
+    source.write_text(
+        f"rig: r\ncalibration: {calibration.name}\nsensors: {{gps/main: {{driver: {driver}}}}}\n"
+    )
+    return load_rig(source)
 
 
-def first_age_ns(driver: str, calibration: Path) -> int:
-    """How old the first fix of a node is by its stamp."""
-    options = {"driver": driver}
+def test_a_node_takes_the_calibrated_lateness_out_of_its_stamps(tmp_path: Path) -> None:
+    setup = setup_of(late_rig(tmp_path, "synthetic"), None, FaultFile(faults=[]))
     with (
         tempfile.TemporaryDirectory() as short,  # tmp_path is too long for the names of sockets
-        start_session(
-            Path(short, "run"), "r", sensors={"gps/main": options}, calibration=str(calibration)
-        ) as session,
+        start_session(Path(short, "run"), "r", setup) as session,
         Publisher("gps/main", session, session.clock()) as publisher,
     ):
         node = Node("gps/main", session, session.clock(), publisher)
         with node.open_driver(GpsFix) as fixes:
             fix = next(fix for fix in fixes if fix is not None)
-        assert node.counters[MOVED] == (driver != "sim")
-        return node.clock.now_ns() - fix.stamp_ns
+        assert LATE_MS <= (node.clock.now_ns() - fix.stamp_ns) / NS_PER_MS < LATE_MS + 5000
+        assert node.counters[MOVED] == 1
 
 
-def test_a_node_takes_the_calibrated_lateness_out_of_its_stamps(late_gps: Path) -> None:
-    assert LATE_MS <= first_age_ns("synthetic", late_gps) / NS_PER_MS < LATE_MS + 5000
-
-
-def test_a_simulated_sensor_is_in_time_as_it_is(late_gps: Path) -> None:
-    assert first_age_ns("sim", late_gps) / NS_PER_MS < 5000
+def test_a_simulated_sensor_is_in_time_as_it_is(tmp_path: Path) -> None:
+    setup = setup_of(late_rig(tmp_path, "sim"), None, FaultFile(faults=[]))
+    assert setup.late_ns == {}
 
 
 @pytest.mark.parametrize("kind", sensor_kinds())

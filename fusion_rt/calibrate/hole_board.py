@@ -113,19 +113,25 @@ def _best_place(flat: Floats, board: HoleBoard, start: Floats) -> Floats:
     return np.asarray(found.mean(axis=0))
 
 
+def _distances_m(flat: Floats, holes: Floats) -> Floats:
+    """(holes, points): the longer axis last, along which there is much to add up."""
+    x, y = flat[:, 0] - holes[:, :1], flat[:, 1] - holes[:, 1:]
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
 def _emptiness(flat: Floats, holes: Floats, radius_m: float) -> float:
     """0 for holes without a point in them, less the deeper inside points lie; -1 off the board."""
-    distance = np.linalg.norm(flat[:, None] - holes[None], axis=2)
-    depth = np.maximum(1 - distance / radius_m, 0).sum(axis=0)
-    rim = ((distance >= radius_m) & (distance < radius_m * np.sqrt(2))).sum(axis=0)
+    distance = _distances_m(flat, holes)
+    depth = np.maximum(1 - distance / radius_m, 0).sum(axis=1)
+    rim = ((distance >= radius_m) & (distance < radius_m * np.sqrt(2))).sum(axis=1)
     return float(np.where(rim < MIN_RIM_POINTS, -1.0, -depth / np.maximum(rim, 1)).sum())
 
 
 def _check(flat: Floats, holes: Floats, board: HoleBoard) -> None:
-    distance = np.linalg.norm(flat[:, None] - holes[None], axis=2)
-    inside = (distance < 0.8 * board.radius_m).sum(axis=0)
+    distance = _distances_m(flat, holes)
+    inside = (distance < 0.8 * board.radius_m).sum(axis=1)
     around = (distance >= board.radius_m) & (distance < board.radius_m * np.sqrt(2))
-    rim = around.sum(axis=0)
+    rim = around.sum(axis=1)
     if (rim < MIN_RIM_POINTS).any() or (inside > MAX_INSIDE_SHARE * rim).any():
         got = ", ".join(
             f"{i} beside {r}" for i, r in zip(inside.tolist(), rim.tolist(), strict=True)

@@ -8,11 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion_rt.clock import NS_PER_MS
-from fusion_rt.drivers.registry import find_driver
 from fusion_rt.errors import ConfigError, ConfigErrors
 from fusion_rt.rig import Rig, find_rig, load_rig
 from fusion_rt.rig_schema import rig_schema_text
-from fusion_rt.sensors import Sensor
 
 _CANNOT_RUN = 1
 _MEGA = 1e6
@@ -72,20 +70,13 @@ def _summary(rig: Rig) -> dict[str, Any]:
                 "rate_hz": sensor.rate_hz,
                 "bytes_per_s": sensor.bytes_per_s,
                 "frame": sensor.frame,
-                "late_ms": _late_ms(rig, sensor),
+                "late_ms": rig.late_ns.get(sensor.topic, 0) / NS_PER_MS,
                 "base_from_frame": rig.calibration.base_from[sensor.frame].matrix.tolist(),
             }
             for sensor in rig.sensors.values()
         ],
         "remote": {topic: source.address for topic, source in rig.remote_topics.items()},
     }
-
-
-def _late_ms(rig: Rig, sensor: Sensor) -> float:
-    """What the calibration takes off the sensor's stamps."""
-    driver = find_driver(sensor.options.driver, sensor.kind)
-    late_ns = 0 if driver.is_in_time else rig.calibration.lateness_ns(sensor.frame)
-    return late_ns / NS_PER_MS
 
 
 def _print(rig: Rig) -> None:
@@ -102,8 +93,7 @@ def _print(rig: Rig) -> None:
         table.add_row(topic, source.address)
     console = Console()
     console.print(table)
-    for sensor in rig.sensors.values():
-        if late_ms := _late_ms(rig, sensor):
-            console.print(f"{sensor.topic}: stamps are moved by {-late_ms:+g} ms, as calibrated")
+    for topic, late_ns in rig.late_ns.items():
+        console.print(f"{topic}: stamps are moved by {-late_ns / NS_PER_MS:+g} ms, as calibrated")
     total = sum(sensor.bytes_per_s or 0 for sensor in rig.sensors.values()) / _MEGA
     console.print(f"{len(rig.sensors)} sensors here, {total:.1f} MB/s: this rig can be run")

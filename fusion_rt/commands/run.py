@@ -76,7 +76,7 @@ def run_command(
         loaded = msgspec.structs.replace(loaded, foxglove=FoxgloveOptions())
     schedule = _faults_of(loaded, fault or [], faults)
     run_dir = run_dir or default_run_dir(loaded.name)
-    with start_session(run_dir, loaded.name, _setup_of(loaded, rows, schedule)) as session:
+    with start_session(run_dir, loaded.name, setup_of(loaded, rows, schedule)) as session:
         clock = session.clock()
         end_ns = None if seconds is None else clock.now_ns() + int(seconds * NS_PER_S)
         _supervise(loaded, session, clock, stop, end_ns)
@@ -103,11 +103,13 @@ def _faults_of(rig: Rig, texts: list[str], path: Path | None) -> FaultFile:
     return both
 
 
-def _setup_of(rig: Rig, rows: Path | None, faults: FaultFile) -> Setup:
+def setup_of(rig: Rig, rows: Path | None, faults: FaultFile) -> Setup:
+    """What the rig's processes are started with."""
     remote = rig.remote
     return Setup(
         sensors={topic: msgspec.to_builtins(s.options) for topic, s in rig.sensors.items()},
         calibration=str(rig.calibration.source.resolve()),
+        late_ns=rig.late_ns,
         fusion=msgspec.to_builtins(rig.fusion) or {},
         latency=msgspec.to_builtins(rig.latency),
         record=msgspec.to_builtins(rig.record) or {},

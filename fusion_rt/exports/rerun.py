@@ -31,12 +31,12 @@ class RerunWriter:
 
     def __init__(self, path: Path) -> None:
         """Raises ExportError where the file is there already or cannot be written."""
-        with from_extra("rerun"):
-            import rerun
         if path.exists():
             raise ExportError(str(path), "expected a new file, it is there already")
         if not path.parent.is_dir():
             raise ExportError(str(path), f"expected the folder {path.parent}, there is none")
+        with from_extra("rerun"):
+            import rerun
         self._rerun: ModuleType = rerun
         self._recording: Any = rerun.RecordingStream("fusion_rt")
         self._recording.save(path)

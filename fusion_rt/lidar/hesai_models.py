@@ -1,7 +1,8 @@
 """What each Hesai is: where the bytes of its packets lie, and when its lasers fire.
 
-As the makers' manuals and TIER IV's nebula driver say alike. Pandar40P, PandarQT64 and PandarXT-32
-are proven on recordings with reference clouds, all others on made packets only.
+As published; TIER IV's nebula driver has the same, but for the order of a QT128's blocks.
+Pandar40P, PandarQT64 and PandarXT-32 are proven on recordings with reference clouds, the others on
+made packets only.
 """
 
 from itertools import combinations

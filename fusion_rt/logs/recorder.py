@@ -4,6 +4,8 @@ Between them stands a bounded queue. When the disk falls behind for longer than 
 own queues fill, and what they drop is counted like any other loss; the ledger in the log says it.
 """
 
+import contextlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -171,8 +173,10 @@ def record_session(
 ) -> Path:
     """Record a running rig until `is_running` says no; the last part's path.
 
+    The calling thread interrupts nobody from then on, and neither do those that this starts.
     Raises LogError where the folder cannot be written to.
     """
+    _give_way()
     clock, run_dir = session.clock(), Path(session.run_dir)
     rig = logged_rig(rig_from(session.files, run_dir)) if session.files else NO_RIG
     topics = options.topics or (*session.sensors, FUSED_TOPIC, HEALTH_TOPIC, MOUNTING_TOPIC)
@@ -182,6 +186,16 @@ def record_session(
         recorder = Recorder(inbox, parts, rig, clock, options.queue_mb * 1_000_000)
         recorder.run(is_running, run_dir, saves=options.mode == "snapshot")
     return parts.path
+
+
+def _give_way() -> None:
+    """Wait for a turn instead of taking it when a message comes: whoever fuses is not interrupted.
+
+    SCHED_BATCH keeps its share of the cores (sched(7)); with a lower priority a recorder would
+    starve where there are none to spare, and lose what it is there for.
+    """
+    with contextlib.suppress(OSError):  # sandboxes may forbid it: it is a courtesy
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _was_asked(request: Path) -> bool:

@@ -41,8 +41,9 @@ def cast(origin: Floats, rays: Floats, boxes: Floats) -> tuple[Floats, Floats]:
         albedo = _paint(origin + rays * np.where(np.isfinite(ranges), ranges, 0)[:, None])
         for box in boxes:
             to_low, to_high = (box[:3] - origin) / rays, (box[3:6] - origin) / rays
-            enter = np.nanmax(np.minimum(to_low, to_high), axis=1)
-            leave = np.nanmin(np.maximum(to_low, to_high), axis=1)
+            first, last = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
+            enter = np.fmax(np.fmax(first[:, 0], first[:, 1]), first[:, 2])
+            leave = np.fmin(np.fmin(last[:, 0], last[:, 1]), last[:, 2])
             is_hit = (enter < leave) & (enter > 0.1) & (enter < ranges)
             ranges = np.where(is_hit, enter, ranges)
             albedo = np.where(is_hit, box[6], albedo)

@@ -97,6 +97,7 @@ def test_stopped_it_leaves_a_whole_log_with_everything_in_it(tmp_path: Path) -> 
     sent: dict[str, list[int]] = {"camera/front": [], "gps/main": []}
     with rig(tmp_path) as session, recorder(session) as process:
         publish(session, 2, sent)
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     got = recorded(tmp_path / "logs")
@@ -116,9 +117,17 @@ def test_stopped_it_leaves_a_whole_log_with_everything_in_it(tmp_path: Path) -> 
         assert sum(account.drops.values()) == len(stamps) - first - len(got[topic])
 
 
-def test_killed_at_full_rate_it_loses_less_than_half_a_second(tmp_path: Path) -> None:
+@pytest.fixture
+def fast_disk(tmp_path: Path) -> Iterator[Path]:
+    """Memory, where there is some: what a kill costs is asked, not what this disk manages."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+        yield Path(name)
+
+
+def test_killed_at_full_rate_it_loses_less_than_half_a_second(fast_disk: Path) -> None:
     sent: dict[str, list[int]] = {"camera/front": [], "gps/main": []}
-    with rig(tmp_path) as session, recorder(session) as process:
+    with rig(fast_disk) as session, recorder(session) as process:
         publisher = threading.Thread(target=publish, args=(session, 2.5, sent))
         publisher.start()
         time.sleep(2)  # somewhere in the midst of a write
@@ -126,7 +135,7 @@ def test_killed_at_full_rate_it_loses_less_than_half_a_second(tmp_path: Path) ->
         killed_ns = session.clock().now_ns()
         publisher.join()
     command = [sys.executable, "-m", "fusion_rt", "recover", "--json"]
-    (log,) = (tmp_path / "logs").iterdir()
+    (log,) = (fast_disk / "logs").iterdir()
     done = subprocess.run([*command, str(log)], capture_output=True, check=False, timeout=30)
     assert done.returncode == 3
     statement = json.loads(done.stdout)
@@ -136,7 +145,7 @@ def test_killed_at_full_rate_it_loses_less_than_half_a_second(tmp_path: Path) ->
         waiting = (ledger.queue_bytes for ledger in whole.rows(LEDGER, Ledger))
         behind = max(waiting, default=math.inf) / 1e6
     if behind > 20:
-        pytest.skip(f"the recorder was {behind:.0f} MB behind: this machine has no core for it")
+        pytest.skip(f"the recorder was {behind:.0f} MB behind: this machine does not keep up")
     got = recorded(recovered)
     for topic, stamps in sent.items():
         lost = [stamp for stamp in stamps if got[topic][-1] < stamp < killed_ns]
