@@ -9,7 +9,7 @@ import tests.fusion_world as world
 import tests.tiny_model as tiny
 from fusion_rt.clock import NS_PER_MS, RigClock
 from fusion_rt.fusion.ego_motion import EgoMotion
-from fusion_rt.fusion.encoding import Encoders, Item, SoundCollector
+from fusion_rt.fusion.encoding import HANGS_NS, Encoders, Item, SoundCollector, UnderWay
 from fusion_rt.fusion.finisher import Finisher
 from fusion_rt.fusion.fuser import Fuser
 from fusion_rt.fusion.lanes import Lane
@@ -53,6 +53,20 @@ def test_a_lane_that_is_busy_keeps_the_newest_and_tells_of_the_others() -> None:
         assert progress.wait_for(lambda: items[3].state == "ready", 10)
     lane.close()
     assert [each.state for each in items] == ["ready", "superseded", "superseded", "ready"]
+
+
+def test_work_that_is_under_way_is_told_by_its_oldest_unless_that_hangs() -> None:
+    under_way, items = UnderWay(), [item(n) for n in range(3)]
+    assert under_way.since_ns(0) is None
+    for number, each in enumerate(items):
+        under_way.begin(each, 10 * number)
+    assert under_way.since_ns(30) == 0
+    items[1].state = "ready"
+    assert under_way.since_ns(30) == 0
+    items[0].state = "failed"
+    assert under_way.since_ns(30) == 20
+    assert under_way.since_ns(20 + HANGS_NS) == 20
+    assert under_way.since_ns(21 + HANGS_NS) is None
 
 
 def test_pictures_are_decoded_and_damaged_ones_say_so(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from fusion_rt.sync.audio_window import Chunk, cut_window
 
 _AGREE_NS = 100 * NS_PER_MS
 """Counter and stamps of one device tell the same time to within this."""
+HANGS_NS = NS_PER_S // 2
+"""An encoder that takes longer hangs: no set waits for it any more, and no other work."""
 _LEAST_SOUND = 0.5
 """Share of a window of sound that must have been received."""
 State = Literal["waiting", "ready", "failed", "superseded", "shed"]
@@ -53,6 +55,24 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
 
     def fail(self, reason: str) -> None:
         self.state, self.reason, self.message = "failed", reason, None
+
+
+class UnderWay:
+    """What was handed to the lanes and is not settled; one that hangs holds up nothing."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+
+    def begin(self, item: Item, now_ns: int) -> None:
+        item.begun_ns = now_ns
+        self._items.append(item)
+
+    def since_ns(self, now_ns: int) -> int | None:
+        """When the oldest of them was begun; None where there is none."""
+        items = self._items
+        while items and (items[0].state != "waiting" or now_ns - items[0].begun_ns > HANGS_NS):
+            items.popleft()
+        return items[0].begun_ns if items else None
 
 
 class Encoders:

@@ -11,7 +11,7 @@ import msgspec
 from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.fusion.core import FusionSet
 from fusion_rt.fusion.ego_motion import EgoMotion
-from fusion_rt.fusion.encoding import Item
+from fusion_rt.fusion.encoding import HANGS_NS, Item
 from fusion_rt.fusion.fuser import Fuser
 from fusion_rt.fusion.lanes import pin
 from fusion_rt.fusion.options import FusionPlan
@@ -20,8 +20,6 @@ from fusion_rt.messages import Detections
 from fusion_rt.transport.publisher import Publisher
 
 log = logging.getLogger(__name__)
-_LONGEST_NS = NS_PER_S // 2
-"""A set waits no longer for encoders that have begun: one of them hangs."""
 
 
 class Job(msgspec.Struct, eq=False):
@@ -124,7 +122,7 @@ class Finisher:
     def _await(self, fusion_set: FusionSet) -> None:
         """Until every member is encoded or is known not to be."""
         waiting = list(tokens(fusion_set).values())
-        due_ns = fusion_set.frame_set.closed_ns + _LONGEST_NS
+        due_ns = fusion_set.frame_set.closed_ns + HANGS_NS
         left_ns = max(due_ns - self._clock.now_ns(), NS_PER_MS)
         with self._progress:
             self._progress.wait_for(

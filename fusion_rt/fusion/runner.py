@@ -8,7 +8,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.engine.engine import EngineOptions
 from fusion_rt.fusion.admission import Admission
 from fusion_rt.fusion.core import FusionCore, FusionSet
-from fusion_rt.fusion.encoding import Encoders, Item, warm_up
+from fusion_rt.fusion.encoding import Encoders, Item, UnderWay, warm_up
 from fusion_rt.fusion.finisher import Done, Finisher
 from fusion_rt.fusion.fuser import Fuser
 from fusion_rt.fusion.inline import tolerances_of
@@ -78,8 +78,8 @@ class FusionRunner:
         self._fuser = Fuser(plan, perception)
         self._shelf = Shelf(plan)
         self._admission = Admission(max(self._core.reference_period_ns, plan.max_wait_ns))
-        self._encoding: deque[Item] = deque()
-        """Of slots, handed to the lanes, the oldest first; settled ones leave from the front."""
+        self._under_way = UnderWay()
+        """Of slots."""
         self._progress = threading.Condition()
         self._settled: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._mode: Mode = "BLIND"
@@ -148,8 +148,7 @@ class FusionRunner:
         """Hand it to its lane, unless its slot is not fused."""
         has_slot = item.kind in SIGHT_KINDS or item.topic == self._plan.reference
         if has_slot and self._is_admitted(item.stamp_ns, finisher):
-            item.begun_ns = self._clock.now_ns()
-            self._encoding.append(item)
+            self._under_way.begin(item, self._clock.now_ns())
             lanes[item.topic].submit(item)
         elif not has_slot and self._admission.is_open:
             lanes[item.topic].submit(item)
@@ -158,13 +157,10 @@ class FusionRunner:
             self._book_failure(item)
 
     def _is_admitted(self, stamp_ns: int, finisher: Finisher) -> bool:
-        while self._encoding and self._encoding[0].state != "waiting":
-            self._encoding.popleft()
-        begun_ns = [item.begun_ns for item in list(self._encoding)[:1]]
-        if (closed_ns := finisher.working_since_ns) is not None:
-            begun_ns.append(closed_ns)
-        slot = self._core.slot(stamp_ns)
-        return self._admission.admits(slot, self._clock.now_ns(), min(begun_ns, default=None))
+        now_ns = self._clock.now_ns()
+        both = (self._under_way.since_ns(now_ns), finisher.working_since_ns)
+        since_ns = min((ns for ns in both if ns is not None), default=None)
+        return self._admission.admits(self._core.slot(stamp_ns), now_ns, since_ns)
 
     def _submit(self, sets: list[FusionSet], finisher: Finisher) -> None:
         for each in sets:
