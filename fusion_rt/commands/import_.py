@@ -36,7 +36,7 @@ def import_command(
         typer.Option("--map", help="FOREIGN=OURS, repeated; then nothing else is imported."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="The vehicle's frame in TF [default: base_link, ...].")
+        str | None, typer.Option(help="The vehicle's frame in TF; default: base, base_link ...")
     ] = None,
     audio: Annotated[
         str | None, typer.Option(help="CHANNELSxHZ of 16-bit sound nobody describes, as 4x16000.")

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def keys_command(
     directory: Annotated[Path, typer.Argument(help="Where the keys shall lie.")],
     host: Annotated[
-        str | None, typer.Option(help="Name of this host [default: its hostname].")
+        str | None, typer.Option(help="Name of this host; default: its hostname.")
     ] = None,
 ) -> None:
     """Make the keys that topics over tcp need: a secret one, and a public one to hand out."""

@@ -23,7 +23,7 @@ def record_command(
     rig: Annotated[str, typer.Argument(help="Name of the running rig.")],
     run_dir: RunDirOption = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the parts [default: logs].")
+        Path | None, typer.Option("-o", "--output", help="Folder for the parts; default: logs.")
     ] = None,
     topics: Annotated[
         list[str] | None, typer.Option("--topic", help="Only this one; may be repeated.")

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def recover_command(
     log: Annotated[Path, typer.Argument(help="The log that was cut short or damaged.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="[default: LOG.recovered.mcap]")
+        Path | None, typer.Option("-o", "--output", help="Default: LOG.recovered.mcap.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The statement as JSON.")] = False,
 ) -> None:

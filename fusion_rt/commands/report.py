@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def report_command(
     run: Annotated[Path, typer.Argument(help="Folder that `run --rows` wrote.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The page [default: RUN/report.html].")
+        Path | None, typer.Option("--output", "-o", help="The page; default: RUN/report.html.")
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Also a trace for ui.perfetto.dev, here.")

@@ -21,10 +21,10 @@ from fusion_rt.supervisor import Supervisor
 from fusion_rt.systemd import Notifier
 
 RigArgument = Annotated[
-    str, typer.Argument(help="A rig file, or the name of a rig that comes along: demo.")
+    str, typer.Argument(help="A rig file, or the name of a rig that comes along: demo, sim.")
 ]
 RunDirOption = Annotated[
-    Path | None, typer.Option(help="Directory of this run [default: by the rig's name].")
+    Path | None, typer.Option(help="Directory of this run; default: by the rig's name.")
 ]
 
 

@@ -41,7 +41,7 @@ def simulate_command(
         Path | None, typer.Option(help="Also a PNG: camera, LiDAR, sound and track of one moment.")
     ] = None,
     preview_at: Annotated[
-        float | None, typer.Option(min=0, help="Second of the preview [default: the end].")
+        float | None, typer.Option(min=0, help="Second of the preview; default: the end.")
     ] = None,
 ) -> None:
     """Make a drive with ground truth: all messages of all sensors, and a digest over them.
