@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ import tests.fusion_world as world
 import tests.tiny_model as tiny
 from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.errors import EngineRunError
+from fusion_rt.fusion.core import FusionCore
 from fusion_rt.fusion.options import FusionOptions, TrackerOptions
 from fusion_rt.messages import Detections
 from fusion_rt.perception import Perception, open_model
@@ -261,3 +263,48 @@ def test_camera_frames_that_no_reference_is_near_are_not_encoded(perception: Per
         counted.append(sum(item is not None and item.kind == "camera" for item in items))
     assert counted[1] == 150
     assert 45 <= counted[0] <= 75
+
+
+@pytest.mark.parametrize("end_s", [4.9, 5.4, 5.85, 6.3])
+def test_the_rest_of_a_late_link_among_punctual_messages_is_no_step_of_the_clock(
+    end_s: float,
+) -> None:
+    def shaken(sent: world.Sent) -> world.Sent:
+        return msgspec.structs.replace(sent, recv_ns=sent.recv_ns + sent.seq * 7 % 3 * NS_PER_MS)
+
+    def much_later(sent: world.Sent) -> world.Sent:
+        return msgspec.structs.replace(sent, recv_ns=sent.recv_ns + 700 * NS_PER_MS)
+
+    core = FusionCore(world.plan(), world.START_NS)
+    faults: list[world.Fault] = [shaken, world.during(2.0, end_s, much_later)]
+    times_ns = [
+        one.time_ns
+        for sent in world.world(12, {"lidar/top": faults})
+        for one in core.arrived(sent.header, sent.topic, sent.recv_ns, None)
+    ]
+    assert not core.sync.clock_events
+    steps_ns = np.diff(times_ns)
+    assert len(steps_ns) > 100
+    assert 0 < steps_ns.min() <= steps_ns.max() < 2 * core.reference_period_ns
+
+
+@pytest.mark.parametrize("end_s", [4.2, 4.4, 4.6, 4.8])
+def test_answers_go_on_in_time_also_when_a_clock_steps_on_a_late_link(end_s: float) -> None:
+    def shaken(sent: world.Sent) -> world.Sent:
+        return msgspec.structs.replace(sent, recv_ns=sent.recv_ns + sent.seq * 7 % 3 * NS_PER_MS)
+
+    def later(sent: world.Sent) -> world.Sent:
+        return msgspec.structs.replace(sent, recv_ns=sent.recv_ns + 700 * NS_PER_MS)
+
+    def behind(sent: world.Sent) -> world.Sent:
+        return msgspec.structs.replace(sent, stamp_ns=sent.stamp_ns - 2 * NS_PER_S)
+
+    core = FusionCore(world.plan(), world.START_NS)
+    faults = [shaken, world.during(2.0, end_s, later), world.during(3.5, end_s - 0.1, behind)]
+    times_ns = [
+        one.time_ns
+        for sent in world.world(9, {"lidar/top": faults})
+        for one in core.arrived(sent.header, sent.topic, sent.recv_ns, None)
+    ]
+    steps_ns = np.diff(times_ns)
+    assert 0 < steps_ns.min() <= steps_ns.max() < 5 * core.reference_period_ns

@@ -36,6 +36,7 @@ from fusion_rt.sync.synchronizer import Synchronizer
 from fusion_rt.topics import topic_kind
 
 _CLOCK_OFF_NS = 100 * NS_PER_MS
+_LEAST_STEP_NS = NS_PER_MS
 _FROZEN_KEPT = 64
 """Stamps of frozen messages, per topic: more than wait in a set that is open."""
 _LATE_STRIDES = 5
@@ -101,7 +102,7 @@ class FusionCore:
             for stream in plan.streams
             if stream.kind != "gps"  # its fix is held, and its age told
         }
-        self._number = 0
+        self._number = self._time_ns = 0
 
     @property
     def reference_period_ns(self) -> int:
@@ -176,7 +177,7 @@ class FusionCore:
 
     def _set(self, frame_set: FrameSet) -> FusionSet:
         number, self._number = self._number, self._number + 1
-        time_ns = _rig_time_ns(frame_set)
+        time_ns = self._time_ns = self._onwards(_rig_time_ns(frame_set))
         self._follow_receiver_clock(frame_set, time_ns)
         members = frame_set.members
         return FusionSet(
@@ -186,6 +187,11 @@ class FusionCore:
             mode=self.mode,
             frozen=frozenset(t for t, kept in self._frozen.items() if members[t].stamp_ns in kept),
         )
+
+    def _onwards(self, time_ns: int) -> int:
+        """Answers go on in time, also where what is thought of a clock goes to and fro."""
+        is_back = 0 <= self._time_ns - time_ns < self.reference_period_ns
+        return self._time_ns + _LEAST_STEP_NS if is_back else time_ns
 
     def _judge(self, now_ns: int, *, inbox_drained: bool) -> None:
         for monitor in self.monitors.values():

@@ -44,6 +44,7 @@ class SyncStream:
         "pushed",
         "quarantined",
         "refused_ns",
+        "refused_stamp_ns",
         "resumed_ns",
         "sets",
         "sets_in",
@@ -70,7 +71,7 @@ class SyncStream:
         self.buffer = StreamBuffer(kept_ns, max(32, 4 * kept_ns // self.period_ns))
         self._silence_ns = max(3 * self.period_ns, LEAST_SILENCE_NS) + SILENCE_MARGIN_NS
         self._widest_ns = 0
-        self.heard_ns = self.refused_ns = 0
+        self.heard_ns = self.refused_ns = self.refused_stamp_ns = 0
         self.first_heard_ns: int | None = None
         self.resumed_ns = 0
         self.is_credited = False
@@ -98,13 +99,21 @@ class SyncStream:
         if max_age_ns is None:
             return False
         late_ns = sample.arrival_ns - sample.stamp_ns + lags.offset_ns - max_age_ns
-        if late_ns <= 0 or late_ns + max_age_ns <= lags.lag_ns or not self.clock.goes_on(sample):
+        if late_ns <= 0 or late_ns + max_age_ns <= lags.lag_ns:
             return False
-        lags.last_stamp_ns = sample.stamp_ns
+        if not (self.clock.goes_on(sample) or self._follows_refused(sample)):
+            return False
+        lags.last_stamp_ns = max(lags.last_stamp_ns, sample.stamp_ns)
         self.pushed += 1
-        self.refused_ns = sample.arrival_ns
+        self.refused_ns, self.refused_stamp_ns = sample.arrival_ns, sample.stamp_ns
         self.count_late(late_ns)
         return True
+
+    def _follows_refused(self, sample: Sample) -> bool:
+        """Whether it is the rest of what came too late, behind messages that are in time again."""
+        step_ns = sample.stamp_ns - self.refused_stamp_ns
+        is_recent = sample.arrival_ns - self.refused_ns < self._silence_ns
+        return is_recent and 0 < step_ns <= 3 * self.period_ns
 
     def silent_from_ns(self) -> int:
         """When the stream counts as silent if nothing more arrives."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from fusion_rt.clock import NS_PER_MS
+from fusion_rt.clock import NS_PER_MS, NS_PER_S
 from fusion_rt.latency.critical_path import hops
 from fusion_rt.latency.rows import AnswerRow, FrameRow, TotalsRow
 
@@ -46,11 +46,12 @@ def answers_are_whole(rows, heard, reference, most_step_ns) -> Finding:
     odd = [step for step in steps if not 0 < step <= most_step_ns]
     answered = sorted(answer.reference_ns for answer in answers)
     of_reference = [row for row in rows if isinstance(row, FrameRow) and row.topic == reference]
-    forgotten = sum(
-        _off_ns(row.stamp_ns, answered) > MOST_OFF_NS
+    forgotten = [
+        row
         for row in of_reference
         if row.outcome in ("used", "superseded") and row.stamp_ns
-    )
+        if _off_ns(row.stamp_ns, answered) > MOST_OFF_NS
+    ]
     holds = (
         len(numbers) > 0
         and numbers == list(range(len(numbers)))
@@ -59,9 +60,16 @@ def answers_are_whole(rows, heard, reference, most_step_ns) -> Finding:
         and not forgotten
     )
     found = (
-        f"{len(answers)} answers, {len(heard)} heard, {forgotten} of {len(of_reference)} messages "
-        f"of {reference} without one, {len(odd)} odd steps, longest {max(steps) / NS_PER_MS:.0f} ms"
+        f"{len(answers)} answers, {len(heard)} heard, {len(forgotten)} of {len(of_reference)} "
+        f"messages of {reference} without one, {len(odd)} odd steps, "
+        f"steps of {min(steps) / NS_PER_MS:.0f} to {max(steps) / NS_PER_MS:.0f} ms"
     )
+    for row in forgotten[:5]:
+        off_ms = _off_ns(row.stamp_ns, answered) / NS_PER_MS
+        found += (
+            f"\n  message {row.seq}: {row.outcome} at {row.place} ({row.cause}), {off_ms:.0f} ms"
+        )
+        found += f" from the nearest answer, received at {row.recv_ns / NS_PER_S:.3f} s"
     return Finding("every reference time has one answer", holds, found)
 
 
