@@ -1,6 +1,6 @@
 """What holds for every stream of messages, however broken."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.sync_scenarios import MS, START_NS, Event, S
@@ -85,7 +85,18 @@ def test_no_reference_is_delivered_twice(steps):
     assert len({id(payload) for payload in delivered}) == len(delivered)
 
 
+OVERTAKEN_AFTER_A_HOLE = [
+    ("lidar", "ok", 0, 0),
+    ("lidar", "zero", 0, 0),
+    ("lidar", "ok", 101, 0),
+    ("lidar", "ok", 0, 0),
+    ("gps", "ok", 0, 0),
+    ("gps", "ok", 0, 0),
+]
+
+
 @given(STEPS)
+@example(OVERTAKEN_AFTER_A_HOLE)
 def test_sets_leave_in_order_of_corrected_reference_time(steps):
     emitted = drive(synchronizer(), walk(steps))
     # closed - age of any present member gives its corrected time; minus its error, the reference's

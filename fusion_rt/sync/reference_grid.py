@@ -113,10 +113,17 @@ class SensorGrid:
             self._learn_pace(time_ns - self._newest_message_ns)
             holes = self._holes_before(time_ns)
         self._is_carrying = self._is_carrying and time_ns < self._newest_ns
-        if self._newest_message_ns is None or time_ns > self._newest_message_ns:
+        if self._newest_message_ns is None:
             self._newest_message_ns = time_ns
-            self._newest_ns = time_ns
+            self._newest_ns = time_ns + self._ticked(time_ns) * self.period_ns
+        elif time_ns > self._newest_message_ns:
+            self._newest_message_ns = self._newest_ns = time_ns
         return holes
+
+    def _ticked(self, time_ns: int) -> int:
+        """Ticks that have opened for times after the first message's own."""
+        ahead_ns = self._newest_ns - time_ns
+        return max(0, (2 * ahead_ns + self.period_ns) // (2 * self.period_ns))
 
     def heard_late(self, time_ns: int) -> None:
         if 2 * abs(time_ns - self._newest_ns) < self.period_ns:  # it is back, at its own phase

@@ -174,13 +174,18 @@ class Synchronizer:
     def _open_reference(self, sample: Sample, half_ns: int) -> None:
         time_ns, now_ns = sample.time_ns, self._now_ns
         deadline_ns = sample.arrival_ns + self.max_wait_ns
+        opened = OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns)
+        opened.holes_ns = self._grid.take(time_ns)
+        for later in self._open:
+            left = [t for t in later.holes_ns if abs(t - time_ns) >= half_ns]
+            if later.time_ns > time_ns:  # what it passed over before this one leaves with this one
+                opened.holes_ns += [t for t in left if t < time_ns]
+                left = [t for t in left if t > time_ns]
+            later.holes_ns = left
         for place, later in enumerate(self._open):
-            later.holes_ns = [t for t in later.holes_ns if abs(t - time_ns) >= half_ns]
             if later.sample is None and abs(later.time_ns - time_ns) < half_ns:
                 self._open.pop(place)
                 break
-        opened = OpenSet(time_ns, sample, sample.arrival_ns, deadline_ns)
-        opened.holes_ns = self._grid.take(time_ns)
         self._insert(opened, now_ns)
 
     def _insert(self, opened: OpenSet, now_ns: int) -> None:
