@@ -67,7 +67,10 @@ def test_no_frame_is_torn_and_only_the_slow_reader_loses_any(
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     command = [sys.executable, str(_PROGRAM), "--only", "floor", "--scenarios", "camera_1"]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    # What a shell starts in the background ignores Ctrl-C, and so would our children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        signal.signal(signal.SIGINT, before)
         while not list(tmp_path.glob("*/plan.json")):
             assert process.poll() is None
         nodes = psutil.Process(process.pid).children(recursive=True)
