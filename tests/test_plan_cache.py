@@ -23,7 +23,7 @@ def test_a_written_plan_is_read_back(cache):
     "change",
     [
         {"onnx_sha256": "cd" * 32},
-        {"library": "tensorrt_rtx 1.7.2"},
+        {"built_by": "tensorrt_rtx 1.7.2"},
         {"target": "sm_89"},
         {"device": "NVIDIA L4"},
     ],
@@ -39,7 +39,7 @@ def test_the_name_of_the_file_does_not_matter():
 
 
 def test_a_plan_renamed_to_another_key_is_refused(cache):
-    other = PlanKey(**{**KEY.__dict__, "library": "tensorrt_rtx 1.6"})
+    other = PlanKey(**{**KEY.__dict__, "built_by": "tensorrt_rtx 1.6"})
     cache.write(other, PLAN).rename(cache.path(KEY))
     assert cache.read(KEY)[1].endswith("was built from something else")
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from fusion_rt.engine import plan_builder
 from fusion_rt.engine.onnx_lint import Finding, input_names, lint, read_onnx
 from fusion_rt.engine.parity import Parity, parity
+from fusion_rt.engine.plan_builder import library_name
 from fusion_rt.engine.plan_cache import PlanCache, default_cache_dir, plan_key
 from fusion_rt.engine.precision import Precision, in_precision, samples_from
 from fusion_rt.errors import EngineBuildError
@@ -100,7 +101,7 @@ def _plan(
 ) -> Plan:
     trt, cache = workshop.trt, workshop.cache
     device = workshop.device if target == plan_builder.CURRENT else ""
-    key = plan_key(path, plan_builder.library_of(trt), target, device)
+    key = plan_key(path, library_name(trt), target, device)
     plan, _ = cache.read(key)
     from_cache = plan is not None
     if plan is None:

@@ -28,7 +28,7 @@ def import_tensorrt(flavour: str = "") -> ModuleType:
     raise BackendMissingError("tensorrt", " | ".join(missing), way_out)
 
 
-def library_of(trt: ModuleType) -> str:
+def library_name(trt: ModuleType) -> str:
     """Name and version, as plans are keyed by: a plan is good for exactly one version."""
     return f"{trt.__name__} {trt.__version__}"
 
@@ -114,7 +114,7 @@ def _set_targets(trt: ModuleType, config: Any, model: str, targets: Sequence[str
     known = known_targets(trt)
     unknown = [target for target in targets if target not in (*known, CURRENT)]
     if unknown or not targets:
-        problem = f"{library_of(trt)} cannot build for {', '.join(unknown) or 'no target'}"
+        problem = f"{library_name(trt)} cannot build for {', '.join(unknown) or 'no target'}"
         way_out = f"it knows {', '.join(known)}; build others on the device itself"
         raise EngineBuildError(model, problem, way_out)
     if not is_rtx(trt):

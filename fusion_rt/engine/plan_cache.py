@@ -21,7 +21,7 @@ class PlanKey:
 
     model: str  # file name, for people; not part of the digest
     onnx_sha256: str
-    library: str  # "tensorrt_rtx 1.7.1.116"
+    built_by: str  # "tensorrt_rtx 1.7.1.116"
     target: str  # "sm_86", or "current" with the device below
     device: str = ""
 
@@ -31,10 +31,10 @@ class PlanKey:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def plan_key(path: Path, library: str, target: str, device: str = "") -> PlanKey:
+def plan_key(path: Path, built_by: str, target: str, device: str = "") -> PlanKey:
     """The key of an ONNX file for one target; `device` where the plan is good for one GPU only."""
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return PlanKey(path.name, content, library, target, device)
+    return PlanKey(path.name, content, built_by, target, device)
 
 
 def default_cache_dir() -> Path:

@@ -21,7 +21,7 @@ from fusion_rt.engine.plan_builder import (
     import_tensorrt,
     is_rtx,
     known_targets,
-    library_of,
+    library_name,
 )
 from fusion_rt.engine.plan_cache import PlanCache, PlanKey, default_cache_dir, plan_key
 from fusion_rt.errors import BackendMissingError, EngineLoadError, EngineRunError
@@ -80,7 +80,7 @@ class TensorrtEngine(Engine):
             loaded = _from_cache(
                 path, trt, key, PlanCache(options.cache_dir or default_cache_dir())
             )
-            info = EngineInfo(path.name, BACKEND, library_of(trt), device.name)
+            info = EngineInfo(path.name, BACKEND, library_name(trt), device.name)
             return cls(trt, loaded, device, info, options)
 
     def enqueue(self, stream: Any) -> None:
@@ -173,8 +173,8 @@ class _RuntimeCache:
 def _key(path: Path, trt: ModuleType, device: CudaDevice) -> PlanKey:
     # A plan for a stated architecture runs on any GPU of it; one for "current" on this one only.
     if is_rtx(trt) and device.sm in known_targets(trt):
-        return plan_key(path, library_of(trt), device.sm)
-    return plan_key(path, library_of(trt), CURRENT, device.identity)
+        return plan_key(path, library_name(trt), device.sm)
+    return plan_key(path, library_name(trt), CURRENT, device.identity)
 
 
 def _from_cache(path: Path, trt: ModuleType, key: PlanKey, cache: PlanCache) -> Any:
@@ -192,7 +192,7 @@ def _from_cache(path: Path, trt: ModuleType, key: PlanKey, cache: PlanCache) -> 
     cache.write(key, plan)
     if (loaded := runtime.deserialize_cuda_engine(plan)) is None:
         way_out = "see its log; fusion-rt doctor --gpu checks driver and versions"
-        problem = f"{key.library} refuses the plan it just built"
+        problem = f"{key.built_by} refuses the plan it just built"
         raise EngineLoadError(path.name, BACKEND, problem, way_out)
     return loaded
 
