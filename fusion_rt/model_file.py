@@ -7,7 +7,7 @@ one graph fuses what the encoders give. docs/fusion.md lists the tensors.
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ from fusion_rt.preprocess.image_prepare import ImageRecipe
 from fusion_rt.preprocess.pillarize import PillarGrid
 from fusion_rt.yaml_file import Place, read_yaml
 
+BF16: Final = "bf16"
+"""A precision without graphs of its own: OpenVINO computes the usual ones in it."""
 MODEL_FILE = "model.yaml"
 STREAM_KINDS = ("camera", "lidar", "audio", "gps")
 """In the order of the graph's `present`, `age_s` and `contributions`."""
@@ -249,6 +251,21 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         not to be had for it."""
         wanted: Network = getattr(self.file, network)
         return self.folder / wanted.precisions.get(precision or "", wanted.onnx)
+
+    def refusal(self, precision: str | None, backend: str) -> tuple[str, str] | None:
+        """Problem and way out where the model does not run in that precision, by that backend."""
+        known = {BF16} | {
+            kind for _, network in self.file.networks() for kind in network.precisions
+        }
+        if precision is None or (precision == BF16 and backend == "openvino"):
+            return None
+        if precision == BF16:
+            problem = f'expected backend "openvino" with precision "{BF16}", got "{backend}"'
+            return problem, "pip install fusion_rt[openvino], and name it as the backend"
+        if precision not in known:
+            problem = f'expected a precision of {self.file.name}, got "{precision}"'
+            return problem, known_names(precision, known)
+        return None
 
     @property
     def digest(self) -> str:

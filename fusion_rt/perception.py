@@ -7,6 +7,7 @@ the same time, each of them one call at a time.
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import numpy.typing as npt
 from fusion_rt.arrays import AnyArray, Floats, TensorSpec
 from fusion_rt.engine.engine import Engine, EngineOptions
 from fusion_rt.engine.open import Backend, open_engine
-from fusion_rt.errors import ArrayError, ModelError
+from fusion_rt.errors import ArrayError, ConfigError, ModelError
 from fusion_rt.geometry import Pinhole, RigidTransform
 from fusion_rt.messages import BOX_COLUMNS
 from fusion_rt.model.ego import EGO_SIZE
 from fusion_rt.model.lift import CameraLift
-from fusion_rt.model_file import STREAM_KINDS, Model, load_model
+from fusion_rt.model_file import BF16, MODEL_FILE, STREAM_KINDS, Model, load_model
 from fusion_rt.preprocess.audio_features import AudioFeatures
 from fusion_rt.preprocess.image_prepare import ImagePreparer, PixelFormat, plan_image
 from fusion_rt.preprocess.pillarize import Pillarizer
@@ -218,8 +219,17 @@ def open_model(
     options: EngineOptions | None = None,
     precision: str | None = None,
 ) -> Perception:
-    """Load a model directory, open its graphs and check that they fit each other."""
+    """Load a model directory, open its graphs and check that they fit each other.
+
+    `precision`: of the graphs that have it, or `bf16`, which OpenVINO computes all graphs in.
+    """
     model = load_model(folder)
+    refusal = model.refusal(precision, backend)
+    if refusal is not None:
+        raise ConfigError(str(folder / MODEL_FILE), "precision", *refusal)
+    options = options or EngineOptions()
+    if precision == BF16:
+        options = replace(options, openvino_precision=BF16)
     with contextlib.ExitStack() as opened:
         engines = {
             name: opened.enter_context(open_engine(model.path(name, precision), backend, options))

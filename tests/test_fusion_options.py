@@ -50,6 +50,7 @@ def test_one_of_two_cameras_is_chosen(tmp_path: Path) -> None:
     [
         ("{model: nowhere}", "", r"fusion\.model: expected a directory with model\.yaml or"),
         ("{model: tiny, precision: int4}", "", 'expected a precision of tiny, got "int4"'),
+        ("{model: tiny, precision: bf16}", "", 'expected backend "openvino" with precision "bf16"'),
         ("{model: tiny}", TWO_CAMERAS, "expected one camera for the model, the rig has camera/fr"),
         ("{model: tiny, streams: {camera: camera/x}}", "", "expected a camera topic of this rig"),
         ("{model: tiny, reference: camera/x}", "", "expected a fused topic or tick, got camera/x"),

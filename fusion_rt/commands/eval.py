@@ -48,7 +48,8 @@ def eval_command(
     ] = None,
     backend: Annotated[str, typer.Option(help="What runs the graphs.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="Of the graphs that have it, int8 for example.")
+        str | None,
+        typer.Option(help="int8: of the graphs that have it. bf16: all, with --backend openvino."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,

@@ -45,7 +45,8 @@ class OpenvinoEngine(Engine):
         except RuntimeError as error:
             way_out = "check the model with onnx.checker, or use the onnxruntime backend"
             raise EngineLoadError(name, BACKEND, _last_line(error), way_out) from error
-        version = f"{openvino.__version__.split('-')[0]} {options.openvino_precision}"
+        computes_in = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        version = f"{openvino.__version__.split('-')[0]} {computes_in}"
         return cls(compiled, EngineInfo(path.name, BACKEND, version))
 
     def _run(self, inputs: Mapping[str, AnyArray], outputs: Mapping[str, AnyArray]) -> None:

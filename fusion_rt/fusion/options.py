@@ -55,7 +55,8 @@ class FusionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "reference"
     backend: Backend = "auto"
     precision: str | None = None
-    """One of the model's own, `int8` for example; what it lacks runs as usual."""
+    """One of the model's own, `int8` for example, or `bf16` by OpenVINO; a graph that has none of
+    its own in it runs as usual."""
     streams: dict[Kind, str] = {}
     """Topic by kind, where the rig has several of a kind."""
     reference: str | None = None
@@ -153,10 +154,9 @@ def _model(options: FusionOptions, rig_folder: Path, problems: Problems) -> Mode
     except ConfigError as error:
         problems.add(("fusion", "model"), error.problem, error.way_out)
         return None
-    known = {kind for _, network in model.file.networks() for kind in network.precisions}
-    if options.precision is not None and options.precision not in known:
-        problem = f'expected a precision of {model.file.name}, got "{options.precision}"'
-        problems.add(("fusion", "precision"), problem, known_names(options.precision, known))
+    refusal = model.refusal(options.precision, options.backend)
+    if refusal is not None:
+        problems.add(("fusion", "precision"), *refusal)
     return model
 
 
