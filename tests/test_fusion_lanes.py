@@ -44,6 +44,7 @@ def test_a_lane_that_is_busy_keeps_the_newest_and_tells_of_the_others() -> None:
     items = [item(n) for n in range(4)]
     lane.submit(items[0])
     encoders.begun.acquire()
+    assert lane.busy_since_ns is not None
     for each in items[1:]:
         lane.submit(each)
     assert [each.stamp_ns for each in settled] == [1, 2]
@@ -52,6 +53,7 @@ def test_a_lane_that_is_busy_keeps_the_newest_and_tells_of_the_others() -> None:
     with progress:
         assert progress.wait_for(lambda: items[3].state == "ready", 10)
     lane.close()
+    assert lane.busy_since_ns is None
     assert [each.state for each in items] == ["ready", "superseded", "superseded", "ready"]
 
 

@@ -45,6 +45,45 @@ def write_model(folder: Path, yaml: str = YAML) -> Path:
     return folder
 
 
+def never_return_without_lidar(folder: Path) -> None:
+    """With all streams but LiDAR, the fusion graph of the model there goes on for ever."""
+    model = onnx.load(folder / "fusion.onnx")
+    for node in model.graph.node:
+        if node.output[0] == "scores":
+            node.output[0] = "scores_at_last"
+    again = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Neg", ["v"], ["w"])],
+        "again",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, ()),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, ()),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, (1, 4)),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, ()),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, (1, 4)),
+        ],
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("Equal", ["present", "no_lidar"], ["alike"]),
+            helper.make_node("Cast", ["alike"], ["alike_f"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMin", ["alike_f"], ["is_so"], keepdims=0),
+            helper.make_node("Mul", ["is_so", "very_often"], ["often"]),
+            helper.make_node("Cast", ["often"], ["turns"], to=TensorProto.INT64),
+            helper.make_node("Loop", ["turns", "", "scores_at_last"], ["scores"], body=again),
+        ]
+    )
+    model.graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(np.array([[1, 0, 1, 1]], np.float32), "no_lidar"),
+            onnx.numpy_helper.from_array(np.array(1e18, np.float32), "very_often"),
+        ]
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / "fusion.onnx")
+
+
 def _encoder(kind: str, inputs: dict[str, tuple[int, Sequence[int]]]) -> onnx.GraphProto:
     """Feature 0 is the mean of the first input, as float."""
     first = next(iter(inputs))

@@ -58,6 +58,8 @@ class Finisher:
         """The publisher is this thread's from now on."""
         self.done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self.failed: BaseException | None = None
+        self.busy_since_ns: int | None = None
+        """When it took up what it is at; None while it waits for work."""
         self._cores = plan.options.cores.get("fuse", ())
         self._fuser = fuser
         self._shelf = shelf
@@ -91,7 +93,9 @@ class Finisher:
         pin(self._cores)
         try:
             while (job := self._jobs.get()) is not None:
+                self.busy_since_ns = self._clock.now_ns()
                 self._answer(job)
+                self.busy_since_ns = None
         except BaseException as error:  # told to the loop, which ends the process
             self.failed = error
 

@@ -28,6 +28,8 @@ class Lane:
     ) -> None:
         """`settled` is called from the lane's thread, or from the submitter's for a superseded
         item, before anybody is notified."""
+        self.busy_since_ns: int | None = None
+        """When it took up what it is at; None while it waits for work."""
         self._encoders = encoders
         self._clock = clock
         self._progress = progress
@@ -59,11 +61,11 @@ class Lane:
     def _run(self) -> None:
         pin(self._cores)
         while (item := self._next()) is not None:
-            taken_ns = self._clock.now_ns()
+            taken_ns = self.busy_since_ns = self._clock.now_ns()
             for frame in item.frames:
                 frame.taken_ns = frame.taken_ns or taken_ns
             self._encoders.encode(item)
-            ready_ns = self._clock.now_ns()
+            ready_ns, self.busy_since_ns = self._clock.now_ns(), None
             for frame in item.frames:
                 frame.ready_ns = frame.ready_ns or ready_ns
             self._announce(item)

@@ -28,6 +28,7 @@ from fusion_rt.fusion.intake import Intake
 from fusion_rt.fusion.lanes import Lane
 from fusion_rt.fusion.options import FUSION_TOPIC, FusionPlan
 from fusion_rt.fusion.shelf import Shelf, used_frames
+from fusion_rt.fusion.watchdog import Watchdog
 from fusion_rt.geometry import Pinhole
 from fusion_rt.latency.budgets import LatencyOptions, budgets_in_ms
 from fusion_rt.latency.ledger import Ledger, answer_times
@@ -102,7 +103,11 @@ class FusionRunner:
             )
             opened.callback(finisher.close)
             page = _metrics_page(self._session, opened)
-            while is_running() and finisher.failed is None:
+            watchdog = Watchdog({**lanes, FUSION_TOPIC: finisher})
+            # While one is stuck we do not say that we run: the supervisor starts us anew.
+            while finisher.failed is None and (
+                watchdog.is_stuck(self._clock.now_ns()) or is_running()
+            ):
                 self._step(inbox, lanes, finisher)
                 if page is not None:
                     self._show(page)

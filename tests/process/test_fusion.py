@@ -6,6 +6,7 @@ import signal
 import pytest
 
 import tests.fusion_world as world
+import tests.tiny_model as tiny
 from fusion_rt.clock import NS_PER_S
 from fusion_rt.fusion.options import FUSION_TOPIC
 from fusion_rt.session import attach_session
@@ -73,6 +74,23 @@ def test_a_killed_fusion_is_back_and_the_rig_goes_on(fused, answers):
     )
     assert health.processes[-1].node == "fuse"
     assert fused.node("fuse") != pid
+
+
+def test_a_network_that_never_returns_is_told_and_started_anew():
+    with directory() as at:
+        path = world.write_rig(at)
+        tiny.never_return_without_lidar(at / "tiny")
+        with running(at, path) as rig:
+            rig.wait_until_ready()
+            os.kill(rig.node("lidar/top"), signal.SIGSTOP)
+            hung = rig.health_when(lambda health: health.processes[-1].restarts == 1, "a restart")
+            rig.health_when(
+                lambda health: health.processes[-1].state == "ready" and health.mode == "NORMAL",
+                "all is well again",
+            )
+            assert rig.stop() == 0
+            assert "detections/fused has not returned for 5 s" in rig.log_path.read_text()
+    assert "its loop has not come round" in hung.processes[-1].reason
 
 
 def test_the_demo_loses_sensors_and_leaves_a_report_with_pictures(tmp_path):
