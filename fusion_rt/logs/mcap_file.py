@@ -88,7 +88,7 @@ class McapFile:
         self._chunk.add(data)
         self._counts[channel] += 1
         if self._chunk.size > self._chunk_bytes:
-            self.flush()
+            self._end_chunk()
 
     def add_metadata(self, name: str, values: dict[str, str]) -> None:
         offset = self._file.size
@@ -116,6 +116,10 @@ class McapFile:
 
     def flush(self) -> None:
         """Hand the open chunk to the system; one without messages stays open."""
+        self._end_chunk()
+        self._file.flush()
+
+    def _end_chunk(self) -> None:
         if not self._chunk.times:
             return
         chunk, self._chunk = self._chunk, _Chunk()
@@ -144,7 +148,7 @@ class McapFile:
 
     def finish(self) -> None:
         """The last chunk, the summary and the footer."""
-        self.flush()
+        self._end_chunk()
         self._file.write(_bytes_of(records.DataEnd(data_section_crc=0)))
         start = self._file.size
         summary, groups = RecordBuilder(), []
@@ -163,6 +167,7 @@ class McapFile:
         footer = _bytes_of(records.Footer(start, offset_start, summary_crc=0))[:-4]
         crc = zlib.crc32(footer, zlib.crc32(raw))
         self._file.write(raw, footer, struct.pack("<I", crc), MAGIC)
+        self._file.flush()
 
     def _summary(self) -> list[list[Any]]:
         starts = [chunk.message_start_time for chunk in self._chunks]
