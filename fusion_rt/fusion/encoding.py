@@ -14,7 +14,7 @@ from fusion_rt.errors import FusionError
 from fusion_rt.fusion.admission import SHED
 from fusion_rt.fusion.ego_motion import Twist
 from fusion_rt.fusion.picture import decode
-from fusion_rt.latency.ledger import Frame
+from fusion_rt.latency.frame import Frame
 from fusion_rt.messages import AudioChunk, CameraFrame, LidarSweep
 from fusion_rt.perception import Features, Perception
 from fusion_rt.sync.audio_window import Chunk, cut_window

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from fusion_rt.fusion.core import FusionCore, FusionSet
 from fusion_rt.fusion.ego_motion import Twist
 from fusion_rt.fusion.encoding import Item, SoundCollector
-from fusion_rt.latency.ledger import Frame, Ledger
+from fusion_rt.latency.frame import Frame
+from fusion_rt.latency.ledger import Ledger
 from fusion_rt.messages import AudioChunk, GpsFix, Message
 from fusion_rt.model_file import ModelFile
 from fusion_rt.transport.wire import Header

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fusion_rt.fusion.core import FusionSet
 from fusion_rt.fusion.encoding import Item
 from fusion_rt.fusion.options import FusionPlan
-from fusion_rt.latency.ledger import Frame
+from fusion_rt.latency.frame import Frame
 
 _KEPT = 6
 

@@ -24,7 +24,6 @@ Use it from one thread; only `taken_ns` and `ready_ns` may be set by another.
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -32,13 +31,13 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.latency.alarms import watches_of
 from fusion_rt.latency.budgets import LatencyOptions
 from fusion_rt.latency.critical_path import blame, hops, quantities
+from fusion_rt.latency.frame import ArrivedHeader, Frame, member_row, place_at, whereabouts
 from fusion_rt.latency.histogram import Histogram
 from fusion_rt.latency.rows import (
     AlarmRow,
     AnswerRow,
     AnyRow,
     FrameRow,
-    MemberRow,
     NoteRow,
     Outcome,
     Place,
@@ -60,39 +59,6 @@ _UNSEEN: dict[str, tuple[Outcome, Place]] = {
 }
 """Transport's drops of frames that never reached us, by cause. The others befall a frame that was
 handed out: `dropped` tells of them."""
-
-
-class ArrivedHeader(Protocol):
-    """What the ledger reads of a message: the transport's header has it, and so can a test's."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def incarnation(self) -> int: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def stamp_ns(self) -> int: ...
-    @property
-    def sent_ns(self) -> int: ...
-    @property
-    def trace(self) -> tuple[tuple[str, int], ...]: ...
-
-
-class Frame(msgspec.Struct, eq=False, kw_only=True):
-    """One input frame on its way; goes along with it as a token."""
-
-    topic: str
-    incarnation: int
-    seq: int
-    stamp_ns: int
-    sent_ns: int
-    recv_ns: int
-    trace: tuple[tuple[str, int], ...] = ()
-    taken_ns: int = 0
-    ready_ns: int = 0
-    outcome: Outcome | None = None
-    """None while it is open."""
 
 
 class AnswerTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,7 +215,7 @@ class Ledger:
         """An answer was published; returns the alarms that it raised or ended."""
         row = AnswerRow(
             number=self.answers,
-            members=tuple(_member_row(frames) for frames in members.values() if frames),
+            members=tuple(member_row(frames) for frames in members.values() if frames),
             missing=tuple((missing or {}).items()),
             **msgspec.structs.asdict(times),
         )
@@ -279,7 +245,7 @@ class Ledger:
         for topic, stream in self._streams.items():
             for frame in stream.pending:
                 if frame.outcome is None:
-                    self._settle(stream, frame, "in_flight", _whereabouts(frame), at_ns)
+                    self._settle(stream, frame, "in_flight", whereabouts(frame), at_ns)
             stream.pending.clear()
             account = self.account(topic)
             outcomes = {str(outcome): count for outcome, count in account.outcomes.items()}
@@ -318,9 +284,9 @@ class Ledger:
             return
         missed = _missed_answer(stream, frame)
         if missed is None:
-            self._settle(stream, frame, "superseded", _whereabouts(frame), at_ns, "nearer one")
+            self._settle(stream, frame, "superseded", whereabouts(frame), at_ns, "nearer one")
         else:
-            self._settle(stream, frame, "late", _place_at(frame, missed.closed_ns), at_ns)
+            self._settle(stream, frame, "late", place_at(frame, missed.closed_ns), at_ns)
 
     def _sweep(self, stream: _Stream) -> None:
         """Forget the settled ones; those in the middle wait for the ones before them."""
@@ -389,22 +355,6 @@ def _nowhere(_row: AnyRow) -> None:
     """Where rows go when nobody keeps them."""
 
 
-def _member_row(frames: Sequence[Frame]) -> MemberRow:
-    """The last to be ready of those that a member is made of: the others waited for it."""
-    frame = max(frames, key=lambda frame: (frame.ready_ns, frame.recv_ns))
-    return MemberRow(
-        topic=frame.topic,
-        seq=frame.seq,
-        stamp_ns=frame.stamp_ns,
-        sent_ns=frame.sent_ns,
-        recv_ns=frame.recv_ns,
-        taken_ns=frame.taken_ns or frame.recv_ns,
-        ready_ns=frame.ready_ns or frame.taken_ns or frame.recv_ns,
-        is_new=frame.outcome is None,
-        trace=frame.trace,
-    )
-
-
 def _missed_answer(stream: _Stream, frame: Frame) -> _Choice | None:
     """The answer that the frame would have been in, had it come before that was closed."""
     nearest = min(
@@ -415,15 +365,3 @@ def _missed_answer(stream: _Stream, frame: Frame) -> _Choice | None:
     off_ns = abs(nearest.reference_ns - frame.stamp_ns)
     is_better = off_ns <= stream.tolerance_ns and off_ns < nearest.error_ns
     return nearest if is_better and frame.recv_ns > nearest.closed_ns else None
-
-
-def _place_at(frame: Frame, at_ns: int) -> Place:
-    """Where a frame that had not come yet was at that time."""
-    return "sensor" if frame.sent_ns > at_ns else "transport"
-
-
-def _whereabouts(frame: Frame) -> Place:
-    """How far it has come."""
-    if frame.ready_ns:
-        return "sync"
-    return "encode" if frame.taken_ns else "queue"
