@@ -56,7 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--loop", type=float, default=6.0, help="seconds that are played in a loop")
     parser.add_argument("--without-faults", action="store_true")
-    parser.add_argument("--rows", type=Path, help="keep the ledger's rows here")
+    parser.add_argument(
+        "--rows", type=Path, help="keep the ledger's rows and what memory was taken here"
+    )
     return parser.parse_args()
 
 
@@ -71,6 +73,7 @@ def soak(arguments: argparse.Namespace, folder: Path, kept: Path) -> list:
     with running(path, folder, ["--faults", str(folder / "faults.yaml")]) as rig_run:
         heard, samples = listen(rig_run, seconds)
     shutil.copytree(folder / "rows", kept, dirs_exist_ok=True)
+    (kept / "memory.json").write_bytes(msgspec.json.encode(samples))
     rows = list(read_rows(kept))
     return [
         answers_are_whole(rows, heard, REFERENCE, MOST_STEP_NS),

@@ -2,9 +2,12 @@
 
 import random
 
+from fusion_rt.clock import NS_PER_S
 from fusion_rt.faults import FAULT_KINDS
 from fusion_rt.topics import topic_kind
 
+CLOCK_STEP_NS = 2 * NS_PER_S
+"""Far more than any fault delays a message."""
 FIRST_S = 12.0
 """The rig starts in peace."""
 _AMOUNTS = {

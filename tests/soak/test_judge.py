@@ -61,6 +61,18 @@ def test_a_reference_that_was_not_answered_is_found(rows, heard):
     assert answers_are_whole(late, heard, LIDAR, MOST_STEP_NS).holds
 
 
+@pytest.mark.parametrize(("off_s", "is_answered"), [(2, True), (0.9, False), (0.2, False)])
+def test_the_first_message_of_a_clock_that_stepped_is_answered_when_it_was_measured(
+    rows, heard, off_s, is_answered
+):
+    index = next(
+        n for n, row in enumerate(rows) if isinstance(row, FrameRow) and row.topic == LIDAR
+    )
+    stamp_ns = rows[index].stamp_ns - round(off_s * 1e9)
+    first = changed(rows, index, outcome="superseded", stamp_ns=stamp_ns)
+    assert answers_are_whole(first, heard, LIDAR, MOST_STEP_NS).holds == is_answered
+
+
 def test_a_frame_without_a_row_or_with_two_is_found(rows):
     frames = [index for index, row in enumerate(rows) if isinstance(row, FrameRow) and row.seq > 5]
     without = [row for index, row in enumerate(rows) if index != frames[3]]
