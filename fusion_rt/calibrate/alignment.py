@@ -1,9 +1,10 @@
 """Scores how well a LiDAR sweep lies on a camera image; for calibration and the drift monitor.
 
-Three cues, each against the image blurred to the wanted precision: where the range jumps along a
-ring the image should have an upright edge; so should it where the intensity jumps; and intensity
-and brightness should tell about each other (normalised information, which knows no sign). Edges
-between rings were tried and left out: a LiDAR above its camera sees behind what the camera sees.
+Four cues, each against the image blurred to the wanted precision: where the range jumps along a
+ring the image should have an upright edge; where it jumps from ring to ring, a level one; where
+the intensity jumps along a ring, an upright one again; and intensity and brightness should tell
+about each other (normalised information, which knows no sign). Without level edges a sweep of
+bushes fits an image of bushes at 5 degrees of pitch.
 """
 
 import cv2
@@ -59,25 +60,21 @@ class Alignment:
         rng = np.random.default_rng(seed)
         chosen = [
             _sample(edges.depth_across, camera, near, MAX_EDGES, rng),
+            _sample(edges.depth_along, camera, near, MAX_EDGES, rng),
             _sample(edges.paint_across, camera, near, MAX_EDGES, rng),
             _sample(edges.points, camera, near, MAX_POINTS, rng),
         ]
-        self._points = np.vstack(
-            [
-                edges.depth_across[chosen[0]],
-                edges.paint_across[chosen[1]],
-                edges.points[chosen[2]],
-            ]
-        )
-        if len(chosen[0]) + len(chosen[1]) < MIN_EDGES:
-            problem = f"expected {MIN_EDGES} edges in view, got {len(chosen[0]) + len(chosen[1])}"
+        kinds = edges.depth_across, edges.depth_along, edges.paint_across, edges.points
+        self._points = np.vstack([kind[one] for kind, one in zip(kinds, chosen, strict=True)])
+        if (upright := len(chosen[0]) + len(chosen[2])) < MIN_EDGES:
+            problem = f"expected {MIN_EDGES} edges in view, got {upright}"
             raise CalibrationError(
                 "sweep", problem, "drive to a place with poles, kerbs, markings or house corners"
             )
-        self._rank = _levels(edges.intensity[chosen[2]])
+        self._rank = _levels(edges.intensity[chosen[3]])
         self._cues = self._slices([len(one) for one in chosen], near)
         self._grey = grey.astype(np.float32)
-        self._contrast = _upright_contrast(self._grey)
+        self._contrasts = _contrasts(self._grey)
         self.sharpen(2.0)
 
     def _slices(self, counts: list[int], near: RigidTransform) -> tuple[Cue, ...]:
@@ -96,8 +93,7 @@ class Alignment:
 
     def sharpen(self, blur_px: float) -> None:
         """Blur the image so that edges attract from about `blur_px` away, and no farther."""
-        contrast = cv2.GaussianBlur(self._contrast, (0, 0), blur_px)
-        self._edges: Image = (contrast / max(float(contrast.std()), 1e-6)).astype(np.float32)
+        self._upright, self._level = (_blurred(one, blur_px) for one in self._contrasts)
         self._blurred = cv2.GaussianBlur(self._grey, (0, 0), blur_px).astype(np.float32)
         shares = np.linspace(0, 1, LEVELS + 1)[1:-1]
         self._bounds = np.quantile(self._blurred[::4, ::4], shares)
@@ -108,29 +104,23 @@ class Alignment:
 
     def cues(
         self, camera_from_lidar: RigidTransform, weight: Floats | None = None
-    ) -> tuple[float, float, float]:
-        """What depth edges, painted edges and shared information contribute to the score."""
+    ) -> tuple[float, float, float, float]:
+        """What upright, level and painted edges and shared information contribute to the score."""
         weight = np.ones(TILES * TILES) if weight is None else weight
         pixels = self._pixels(camera_from_lidar).astype(np.float32)
         u, v = pixels[:, 0], pixels[:, 1]
         is_seen = (u >= 0) & (u < self._camera.width - 1) & (v >= 0) & (v < self._camera.height - 1)
-        depth, paint, all_points = self._cues
+        across, along, paint, all_points = self._cues
         return (
-            self._edge_mean(depth, pixels, is_seen, weight),
-            self._edge_mean(paint, pixels, is_seen, weight),
+            _edge_mean(self._upright, across, pixels, is_seen, weight),
+            _edge_mean(self._level, along, pixels, is_seen, weight),
+            _edge_mean(self._upright, paint, pixels, is_seen, weight),
             INFORMATION_WEIGHT * self._information(all_points, pixels, is_seen, weight),
         )
 
     def _pixels(self, camera_from_lidar: RigidTransform) -> Floats:
         pixels = self._camera.project(camera_from_lidar.apply(self._points))
         return np.nan_to_num(pixels, nan=_FAR_OUT_PX)
-
-    def _edge_mean(self, cue: Cue, pixels: Image, is_seen: Mask, weight: Floats) -> float:
-        seen = is_seen[cue.points]
-        weights = weight[cue.tiles[seen]]
-        if weights.sum() <= 0:
-            return 0.0
-        return float(np.average(_sampled(self._edges, pixels[cue.points][seen]), weights=weights))
 
     def _information(self, cue: Cue, pixels: Image, is_seen: Mask, weight: Floats) -> float:
         """1 - normalised information distance between intensity and brightness, 0..1."""
@@ -144,6 +134,14 @@ class Alignment:
         both = _entropy(joint)
         shared = _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - both
         return shared / both if both > 0 else 0.0
+
+
+def _edge_mean(contrast: Image, cue: Cue, pixels: Image, is_seen: Mask, weight: Floats) -> float:
+    seen = is_seen[cue.points]
+    weights = weight[cue.tiles[seen]]
+    if weights.sum() <= 0:
+        return 0.0
+    return float(np.average(_sampled(contrast, pixels[cue.points][seen]), weights=weights))
 
 
 def _sample(
@@ -162,14 +160,23 @@ def _sample(
     return found if len(found) <= limit else np.sort(rng.choice(found, limit, replace=False))
 
 
-def _upright_contrast(grey: Image) -> Image:
-    """Horizontal gradient, relative to how much goes on nearby: shade and sun weigh the same."""
+def _contrasts(grey: Image) -> tuple[Image, Image]:
+    """Gradient across and down, relative to how much goes on nearby: shade weighs as sun does."""
     smooth = cv2.GaussianBlur(grey, (0, 0), _GRADIENT_BLUR_PX)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) / 8
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) / 8
-    around = cv2.GaussianBlur(np.hypot(across, down), (0, 0), _CONTRAST_BLUR_PX)
-    contrast: Image = np.minimum(np.abs(across) / (around + 0.7), _LARGEST_CONTRAST)
-    return contrast.astype(np.float32)
+    around = cv2.GaussianBlur(np.hypot(across, down), (0, 0), _CONTRAST_BLUR_PX) + 0.7
+    upright, level = (
+        np.minimum(np.abs(one) / around, _LARGEST_CONTRAST).astype(np.float32)
+        for one in (across, down)
+    )
+    return upright, level
+
+
+def _blurred(contrast: Image, blur_px: float) -> Image:
+    """Of unit standard deviation."""
+    blurred = cv2.GaussianBlur(contrast, (0, 0), blur_px)
+    return (blurred / max(float(blurred.std()), 1e-6)).astype(np.float32)
 
 
 def _levels(values: Floats) -> npt.NDArray[np.int64]:

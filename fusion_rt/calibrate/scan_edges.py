@@ -19,6 +19,8 @@ RANGE_JUMP = 0.1
 SAME_SURFACE = 0.05
 INTENSITY_STEP = 0.06
 """Of full scale: paint on asphalt differs by several times as much, its grain by less."""
+STEP_OVER_GRAIN = 3.0
+"""Times the median step: some sensors' intensities are grainier than that."""
 WIDEST_STEP_RAD = np.radians(0.5)
 """Neighbours in a ring farther apart than this have lost returns between them."""
 _MAX_RING_STEP_RAD = np.radians(1.2)
@@ -30,10 +32,9 @@ class ScanEdges(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     depth_across: Floats
     """On the nearer surface where the range jumps along a ring: upright edges in an image."""
     depth_along: Floats
-    """The same from one ring to the next: level edges in an image."""
+    """The same from one ring to the next, ground seen at a grazing angle aside: level edges."""
     paint_across: Floats
     """Where the intensity jumps along a ring on one surface."""
-    paint_along: Floats
     points: Floats
     """All points, for what compares intensities."""
     intensity: Floats
@@ -55,9 +56,10 @@ def scan_edges(points_m: Floats, intensity: Floats, ring: Indices | None = None)
     ends = _ends_of_returns(points_m, rings)
     return ScanEdges(
         depth_across=np.vstack([_depth_edges(points_m, first, second), ends]),
-        depth_along=_depth_edges(points_m, lower, upper),
-        paint_across=_paint_edges(points_m, intensity, first, second),
-        paint_along=_paint_edges(points_m, intensity, lower, upper),
+        depth_along=np.vstack(
+            [_level_edges(points_m, lower, upper), _level_edges(points_m, upper, lower)]
+        ),
+        paint_across=_paint_edges(points_m, intensity, first),
         points=points_m,
         intensity=intensity,
     )
@@ -122,14 +124,42 @@ def _neighbours_between_rings(points_m: Floats, rings: Indices) -> tuple[Indices
 
 
 def _depth_edges(points_m: Floats, first: Indices, second: Indices) -> Floats:
-    """At the nearer range, half way between the two beams."""
     ranges = np.linalg.norm(points_m, axis=1)
     nearer = np.minimum(ranges[first], ranges[second])
     jumps = np.abs(ranges[first] - ranges[second]) > RANGE_JUMP * nearer
-    first, second, nearer = first[jumps], second[jumps], nearer[jumps]
+    return _half_way(points_m, first[jumps], second[jumps])
+
+
+def _half_way(points_m: Floats, first: Indices, second: Indices) -> Floats:
+    """Between two beams, at the nearer range."""
+    ranges = np.linalg.norm(points_m, axis=1)
+    nearer = np.minimum(ranges[first], ranges[second])
     between = points_m[first] / ranges[first, None] + points_m[second] / ranges[second, None]
     edges: Floats = between / np.linalg.norm(between, axis=1, keepdims=True) * nearer[:, None]
     return edges
+
+
+def _level_edges(points_m: Floats, near: Indices, far: Indices) -> Floats:
+    """Where the surface of two rings, the last of them `near`, ends before `far` on the next.
+
+    Rings on the ground lie far apart in range: it is an edge only where `far` lies behind where
+    the surface would go on. On a plane the inverse range is linear, all but, in the elevation.
+    """
+    before = np.full(len(points_m), -1)
+    before[far] = near
+    has_before = before[near] >= 0
+    near, far = near[has_before], far[has_before]
+    before = before[near]
+    closeness = 1 / np.linalg.norm(points_m, axis=1)
+    elevation = np.arctan2(points_m[:, 2], np.hypot(points_m[:, 0], points_m[:, 1]))
+    last_step = elevation[near] - elevation[before]
+    step = (elevation[far] - elevation[near]) / np.where(last_step == 0, np.inf, last_step)
+    slope = closeness[near] - closeness[before]
+    expected = closeness[near] + slope * np.clip(step, 0, 2)
+    is_surface = np.abs(slope) < RANGE_JUMP * closeness[near]
+    is_behind = closeness[far] < (1 - RANGE_JUMP) * np.minimum(expected, closeness[near])
+    kept = is_surface & is_behind
+    return _half_way(points_m, near[kept], far[kept])
 
 
 def _ends_of_returns(points_m: Floats, rings: Indices) -> Floats:
@@ -148,11 +178,19 @@ def _turned(points_m: Floats, angle_rad: float) -> Floats:
     return turned
 
 
-def _paint_edges(points_m: Floats, intensity: Floats, first: Indices, second: Indices) -> Floats:
+def _paint_edges(points_m: Floats, intensity: Floats, first: Indices) -> Floats:
+    """Between the second and third of four beams on one surface, where the step is steepest."""
     ranges = np.linalg.norm(points_m, axis=1)
-    nearer = np.minimum(ranges[first], ranges[second])
-    is_surface = np.abs(ranges[first] - ranges[second]) < SAME_SURFACE * nearer
-    is_step = np.abs(intensity[first] - intensity[second]) > INTENSITY_STEP
-    kept = is_surface & is_step
-    edges: Floats = (points_m[first[kept]] + points_m[second[kept]]) / 2
+    nearer = np.minimum(ranges[first], ranges[first + 1])
+    is_joined = np.zeros(len(points_m), dtype=bool)
+    is_joined[first] = np.abs(ranges[first] - ranges[first + 1]) < SAME_SURFACE * nearer
+    second = 1 + np.flatnonzero(is_joined[:-2] & is_joined[1:-1] & is_joined[2:])
+    pair = intensity[:-1] + intensity[1:]
+    step = np.zeros(len(points_m))
+    step[second] = np.abs(pair[second + 1] - pair[second - 1]) / 2
+    grain = float(np.median(step[second])) if len(second) else 0.0
+    is_steep = step[second] > max(INTENSITY_STEP, STEP_OVER_GRAIN * grain)
+    is_peak = (step[second] >= step[second - 1]) & (step[second] >= step[second + 1])
+    kept = second[is_steep & is_peak]
+    edges: Floats = (points_m[kept] + points_m[kept + 1]) / 2
     return edges

@@ -1,9 +1,10 @@
 """Refines a LiDAR's pose in a camera from ordinary scenes, from a starting guess a few degrees off.
 
-Coarse to fine: first blurred so much that edges a few degrees away attract, then sharper. The last
-step is repeated with the parts of the scene weighted at random (Rubin's Bayesian bootstrap): the
-mean is the result, the spread its uncertainty. One scene rarely fixes the translation along the
-optical axis; several scenes, some of them with near objects, do.
+Coarse to fine: first blurred so much that edges a few degrees away attract, then sharper. Both
+steps are repeated with the parts of the scene weighted at random (Rubin's Bayesian bootstrap): the
+first to find the optima there are, for with all parts it always finds the same one, the last for
+the mean, which is the result, and the spread, its uncertainty. One scene rarely fixes the
+translation along the optical axis; several scenes, some of them with near objects, do.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,10 +22,10 @@ Floats = npt.NDArray[np.float64]
 Tracked = Callable[[Iterable[int]], Iterable[int]]
 
 BLUR_OF_FOCAL = (0.006, 0.002)
-"""Coarse and middle blur per pixel of focal length: 0.35 and 0.12 degrees."""
+"""Coarse and middle blur per pixel of focal length, 0.35 and 0.12 degrees; never below the fine."""
 FINE_BLUR_PX = (1.5, 2.0, 3.0)
 REPEATS = 12
-SEARCHES = 3
+SEARCHES = 6
 PRIOR_WEIGHT = 0.1
 """What one standard deviation away from the start costs; true and false optima differ by more."""
 MIDDLE_SPREAD = np.array([0.4, 0.4, 0.4, 0.06, 0.06, 0.06])
@@ -82,10 +83,11 @@ def refine_camera_from_lidar(
     repeats: list[Floats] = []
     for k in tracked(range(SEARCHES + REPEATS)):
         if k < SEARCHES:
-            optima.append(_search(scenes, start, spread, focal_px, rng))
+            weight = None if k == 0 else _random_weight(scenes, rng)
+            optima.append(_search(scenes, start, spread, focal_px, weight, rng))
             continue
         if k == SEARCHES:
-            _sharpen(scenes, FINE_BLUR_PX[-1])
+            _sharpen(scenes, FINE_BLUR_PX[1])
             optima = _rivals(optima, [_likely_score(scenes, start, x, spread) for x in optima])
         repeats.append(_repeat(scenes, start, optima[k % len(optima)], fine, rng))
     found = np.array(repeats)
@@ -106,16 +108,17 @@ def _search(
     start: RigidTransform,
     spread: Floats,
     focal_px: float,
+    weight: Floats | None,
     rng: np.random.Generator,
 ) -> Floats:
-    """One optimum, coarse to fine; a single search is caught by a false one now and then."""
+    """One optimum, coarse to fine; a false one now and then, so ask with several weights."""
     step = np.zeros(6)
     for blur, around in zip(
         BLUR_OF_FOCAL, (spread, np.minimum(spread, MIDDLE_SPREAD)), strict=True
     ):
-        _sharpen(scenes, focal_px * blur)
+        _sharpen(scenes, max(focal_px * blur, FINE_BLUR_PX[-1]))
         step, _ = maximise(
-            lambda x: _likely_score(scenes, start, x, spread),
+            lambda x: _likely_score(scenes, start, x, spread, weight),
             step,
             around,
             rng,
@@ -131,11 +134,15 @@ def _rivals(optima: list[Floats], scores: list[float]) -> list[Floats]:
 
 
 def _likely_score(
-    scenes: Sequence[Alignment], start: RigidTransform, step: Floats, spread: Floats
+    scenes: Sequence[Alignment],
+    start: RigidTransform,
+    step: Floats,
+    spread: Floats,
+    weight: Floats | None = None,
 ) -> float:
     """Chooses among optima; the start's uncertainty must not bend the result itself."""
     unlikely = float(((step / spread) ** 2).sum()) / 2
-    return _score(scenes, _moved(start, step), None) - PRIOR_WEIGHT * unlikely
+    return _score(scenes, _moved(start, step), weight) - PRIOR_WEIGHT * unlikely
 
 
 def _repeat(
@@ -146,11 +153,16 @@ def _repeat(
     rng: np.random.Generator,
 ) -> Floats:
     _sharpen(scenes, float(rng.choice(FINE_BLUR_PX)))
-    weight = rng.exponential(size=(len(scenes), TILES * TILES))
+    weight = _random_weight(scenes, rng)
     best, _ = maximise(
         lambda x: _score(scenes, _moved(start, x), weight), step, spread, rng, rounds=12, draws=36
     )
     return best
+
+
+def _random_weight(scenes: Sequence[Alignment], rng: np.random.Generator) -> Floats:
+    weight: Floats = rng.exponential(size=(len(scenes), TILES * TILES))
+    return weight
 
 
 def _score(scenes: Sequence[Alignment], pose: RigidTransform, weight: Floats | None) -> float:

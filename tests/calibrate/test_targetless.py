@@ -99,6 +99,22 @@ def test_rings_are_told_by_elevation_and_by_order() -> None:
         rings_of(rng.normal(size=(5000, 3)))
 
 
+def test_ground_seen_at_a_grazing_angle_has_no_level_edges_and_a_wall_has_one() -> None:
+    """Rings on the ground are metres apart, beyond 30 m more than a tenth of their range."""
+    assert len(scan_edges(*scan(np.empty((0, 7)))).depth_along) == 0
+    near, far = [12, -3, -2, 12.2, 3, 0, 0.5], [40, -30, -2, 41, 30, 7, 0.5]
+    edges = scan_edges(*scan(np.array([near, far]))).depth_along
+    assert len(edges) > 100
+    assert np.median(edges[:, 0]) == pytest.approx(12, abs=0.1)
+    assert np.median(edges[:, 2]) == pytest.approx(0, abs=0.1)
+
+
+def test_grain_in_the_intensities_is_not_taken_for_paint() -> None:
+    points, _ = scan(np.empty((0, 7)))
+    grainy = np.random.default_rng(0).normal(0.5, 0.06, len(points))
+    assert len(scan_edges(points, grainy).paint_across) < len(points) / 20
+
+
 def test_a_pair_that_says_nothing_is_counted(scene) -> None:
     monitor = MountingMonitor("camera/front", "lidar/top", CAMERA, TRUE)
     empty = scan_edges(np.full((40, 3), 5.0), np.zeros(40), np.arange(40))
@@ -134,3 +150,38 @@ def test_a_recorded_crossing_comes_back_to_the_reference() -> None:
     degrees, metres = difference(found.camera_from_lidar, reference)
     assert degrees < 0.3
     assert metres < 0.08
+
+
+def test_a_recorded_road_comes_back_to_the_calibration_published_with_it(monkeypatch) -> None:
+    """Bushes left and right, posts and rails: at 5 degrees of pitch bushes fit bushes as well.
+
+    Its nearest sharp edges are 10 m away, which leaves the optical axis open to 5 cm or so.
+    """
+    monkeypatch.setattr(targetless, "REPEATS", 4)
+    folder = recording("kitti/training")
+    grey = cv2.imread(str(folder / "image_2/000001.png"), cv2.IMREAD_GRAYSCALE)
+    camera, reference = kitti_calibration(folder / "calib/000001.txt", grey.shape)
+    sweep = read_sweep(folder / "velodyne/000001.bin")
+    edges = scan_edges(sweep.points_m, sweep.intensity)
+    start = turned(reference, np.array([1.3, -1.1, 1.0]), [0.06, -0.05, 0.06])
+    found = refine_camera_from_lidar([Alignment(grey, edges, camera, start)], start, camera.fx_px)
+    off_m = np.abs(found.camera_from_lidar.translation_m - reference.translation_m)
+    assert difference(found.camera_from_lidar, reference)[0] < 0.3
+    assert (off_m[:2] < 0.04).all()
+    assert off_m[2] < 0.15
+
+
+def kitti_calibration(path, shape) -> tuple[Pinhole, RigidTransform]:
+    """The rectified left colour camera, and the pose of the LiDAR in it."""
+    rows = (line.split(":") for line in path.read_text().splitlines() if line)
+    known = {name: np.array(values.split(), dtype=float) for name, values in rows}
+    projection = known["P2"].reshape(3, 4)
+    (fx, _, cx), (_, fy, cy), _ = projection[:, :3]
+    camera = Pinhole(
+        width=shape[1], height=shape[0], fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy,
+        distortion=(0.0,) * 5,
+    )  # fmt: skip
+    pose = known["R0_rect"].reshape(3, 3) @ known["Tr_velo_to_cam"].reshape(3, 4)
+    shift = pose[:, 3] + np.linalg.solve(projection[:, :3], projection[:, 3])
+    u, _, vt = np.linalg.svd(pose[:, :3])
+    return camera, RigidTransform(u @ vt, shift)
