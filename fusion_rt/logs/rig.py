@@ -73,7 +73,7 @@ def rig_from(files: Mapping[str, bytes], source: Path, model: str | None = None)
     with _written(files) as folder:
         file = read_yaml(folder / RIG_FILE)
         tree = {**file.tree, "calibration": CALIBRATION_FILE}
-        elsewhere = _elsewhere(tree.pop("remote", None))
+        elsewhere = sensors_elsewhere(tree.pop("remote", None))
         _take_model(tree, model)
         if isinstance(sensors := tree.get("sensors", {}), dict):
             here = {topic: _plain(topic, entry) for topic, entry in sensors.items()}
@@ -83,8 +83,8 @@ def rig_from(files: Mapping[str, bytes], source: Path, model: str | None = None)
     return msgspec.structs.replace(rig, source=source)
 
 
-def _elsewhere(remote: object) -> dict[str, object]:
-    """Entries for the sensors of other hosts, as far as a rig file says anything of them."""
+def sensors_elsewhere(remote: object) -> dict[str, object]:
+    """Entries for the sensors of other hosts, from the section `remote` of a rig file."""
     topics = remote.get("topics", {}) if isinstance(remote, dict) else {}
     return {t: {"driver": _REMOTE} for t in topics if kind_name(t) in sensor_kinds()}
 

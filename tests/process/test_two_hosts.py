@@ -8,6 +8,7 @@ import pytest
 
 import tests.fusion_world as world
 from fusion_rt.clock import NS_PER_S
+from fusion_rt.logs.read import LogReader
 from tests.process.rigs import directory, fusion_rt, is_nothing_left, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
@@ -52,7 +53,14 @@ def test_what_another_host_sees_is_fused_recorded_and_replayed(hosts, tmp_path):
             assert station.stop() == 0
             assert vehicle.stop() == 0
         assert is_nothing_left(near / "run")
-    ran = fusion_rt("replay", logs, "--json", run)
+    model = hearing.parent / "tiny"
+    ran = fusion_rt("replay", logs, "--model", model, "--json", run)
     assert ran.returncode == 0, ran.stderr
+    again = fusion_rt("replay-rig", logs, "--model", model, "--record", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    with LogReader(logs) as before, LogReader(tmp_path / "again") as after:
+        assert after.streams()["lidar/top"].messages == before.streams()["lidar/top"].messages > 5
+        assert after.streams()["detections/fused"].messages > 5
     last = json.loads(run.read_text())["sets"][-2]
+    assert last["boxes"]
     assert {m["topic"] for m in last["members"] if m["quality"] != "missing"} == set(world.RATES_HZ)
