@@ -5,6 +5,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,9 @@ from fusion_rt.transport.subscriber import Subscriber
 _MIN_SEND_BUFFER = 1 << 19
 _DRIFT_LIMIT_NS = 50 * NS_PER_MS
 _DROP_SHARE = 0.01
+_RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "openvino")
+_BF16_FLAG = "amx_bf16"
+"""Of /proc/cpuinfo: of processors that multiply such matrices."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -47,6 +51,7 @@ def examine_machine() -> list[Finding]:
         _send_buffer,
         _curve,
         _temporary_directory,
+        _networks,
         _load,
     ]
     return [check() for check in checks]
@@ -150,6 +155,19 @@ def _temporary_directory() -> Finding:
         return Finding("run directory", "ok", f"can be made in {directory}")
     way_out = "set XDG_RUNTIME_DIR to a directory of yours, or use --run-dir"
     return Finding("run directory", "failure", f"{directory} is not writable", way_out)
+
+
+def _networks() -> Finding:
+    """What there is to run them, and the faster way where it has to be asked for."""
+    there = [name for name in _RUNTIMES if find_spec(name) is not None]
+    found = f"{', '.join(there)} can run them"
+    if not there:
+        return Finding("networks", "failure", "nothing to run them", "pip install onnxruntime")
+    if _BF16_FLAG not in Path("/proc/cpuinfo").read_text().split():
+        return Finding("networks", "ok", found)
+    first = "" if "openvino" in there else "pip install 'fusion_rt[openvino]'; "
+    faster = "fusion: {backend: openvino, precision: bf16} is the fastest on this processor"
+    return Finding("networks", "ok", found, f"{first}{faster}")
 
 
 def _load() -> Finding:

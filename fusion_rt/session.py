@@ -29,6 +29,16 @@ _WRITE_LOCK = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _MAX_SOCKET_PATH = 107  # sun_path of <sys/un.h>, less its final NUL
 
 
+class TcpSource(msgspec.Struct, frozen=True):
+    """Where a topic of another host is had."""
+
+    address: str
+    server_key: str
+    """The other host's public key file."""
+    keys: str
+    """Our own key directory."""
+
+
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """What a rig is run with: all that its processes take from files and the command line.
 
@@ -54,6 +64,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Camera topics, each with the LiDAR it is watched against."""
     files: dict[str, bytes] = {}
     """Rig file and calibration as they were at the start (`fusion_rt.logs.rig`)."""
+    sources: dict[str, TcpSource] = {}
+    """Topics had from other hosts."""
     listen: dict[str, str] = {}
     """Topics offered to other hosts, and where."""
     keys: str | None = None

@@ -22,7 +22,7 @@ from fusion_rt.systemd import Notifier
 from fusion_rt.topics import heartbeat_topic, topic_kind
 from fusion_rt.transport.inbox import Arrival
 from fusion_rt.transport.publisher import Publisher
-from fusion_rt.transport.subscriber import Subscriber, TcpSource
+from fusion_rt.transport.subscriber import Subscriber
 
 HEALTH_TOPIC = "health/rig"
 FUSION = "fuse"
@@ -80,7 +80,7 @@ class Supervisor:
         if MOUNTING_TOPIC in self.processes:
             topics.append(MOUNTING_TOPIC)
         with (
-            Subscriber(topics, self._session, self._clock, remotes=_remotes(self._rig)) as inbox,
+            Subscriber(topics, self._session, self._clock) as inbox,
             Publisher(HEALTH_TOPIC, self._session, self._clock, "supervisor") as outbox,
         ):
             try:
@@ -235,11 +235,3 @@ def _monitors(rig: Rig, now_ns: int) -> Iterator[StreamMonitor]:
         kind = topic_kind(topic)
         device = f"the host at {source.address}"
         yield StreamMonitor(topic, kind.rate_hz, kind.max_age_ns, now_ns, device=device)
-
-
-def _remotes(rig: Rig) -> dict[str, TcpSource]:
-    return {
-        topic: TcpSource(source.address, source.server_key, rig.remote.keys)
-        for topic, source in rig.remote_topics.items()
-        if rig.remote is not None
-    }

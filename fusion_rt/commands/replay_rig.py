@@ -16,7 +16,7 @@ from fusion_rt.errors import DemoError
 from fusion_rt.health_view import health_table
 from fusion_rt.logs.read import LogReader
 from fusion_rt.messages import Health
-from fusion_rt.replay.rig_file import write_replayed_rig
+from fusion_rt.replay.rig_file import RigReplay, write_replayed_rig
 
 _LEAD_NS = NS_PER_S // 2
 """From everybody's READY to the first message: drivers look for it ten times a second or so."""
@@ -35,17 +35,19 @@ def replay_rig_command(
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Folder to record the run to.")] = None,
     from_s: Annotated[float, typer.Option("--from", min=0, help="Second of the log.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Instead of the rig's own.")] = None,
 ) -> None:
     """Run the rig of a log with all its processes, as recorded, in real time, and watch it.
 
     Nothing is sent before every process is ready; then all sensors start at the same instant.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    live = [_live(text) for text in replace or []]
+    live = tuple(_live(text) for text in replace or [])
     with tempfile.TemporaryDirectory(prefix="fusion_rt-") as name, LogReader(log) as reader:
         folder = Path(name)
         go = folder / "go"
-        rig = write_replayed_rig(reader, folder, live, go, from_s, record)
+        replay = RigReplay(live=live, from_s=from_s, record=record, model=model)
+        rig = write_replayed_rig(reader, folder, go, replay)
         length_ns = reader.end_ns - reader.start_ns - round(from_s * NS_PER_S)
         last = _watch(rig, folder, go, length_ns)
     Console().print(health_table(last))

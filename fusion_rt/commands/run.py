@@ -16,7 +16,7 @@ from fusion_rt.logs.options import FoxgloveOptions
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.node import die_with
 from fusion_rt.rig import Rig, find_rig, load_rig
-from fusion_rt.session import Session, Setup, default_run_dir, start_session
+from fusion_rt.session import Session, Setup, TcpSource, default_run_dir, start_session
 from fusion_rt.supervisor import Supervisor
 from fusion_rt.systemd import Notifier
 
@@ -116,9 +116,18 @@ def setup_of(rig: Rig, rows: Path | None, faults: FaultFile) -> Setup:
         foxglove=msgspec.to_builtins(rig.foxglove) or {},
         watch_mountings=rig.watch_mountings,
         files=dict(logged_rig(rig).files),
+        sources=_sources(rig),
         listen=remote.listen if remote else {},
         keys=str(remote.keys) if remote else None,
         rows=str(rows.resolve()) if rows else None,
         faults=tuple(faults.faults),
         fault_seed=faults.seed,
     )
+
+
+def _sources(rig: Rig) -> dict[str, TcpSource]:
+    return {
+        topic: TcpSource(at.address, str(at.server_key), str(rig.remote.keys))
+        for topic, at in rig.remote_topics.items()
+        if rig.remote is not None
+    }

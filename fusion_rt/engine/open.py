@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 Backend = Literal["auto", "tensorrt", "onnxruntime", "openvino", "torch"]
 Loader = Callable[[Path, EngineOptions], Engine]
 
-# Best first: TensorRT needs a GPU; onnxruntime in fp32 beats OpenVINO in fp32, and what OpenVINO
-# gains in bf16 costs accuracy, so it is used when asked for.
+# Best first: TensorRT needs a GPU; onnxruntime in fp32 beats OpenVINO in fp32. In bf16 OpenVINO is
+# far ahead, but whether a model bears that must be measured, so it is used when asked for.
 _PREFERENCE: tuple[Backend, ...] = ("tensorrt", "onnxruntime", "openvino", "torch")
 _REASONS = {
     "tensorrt": "fastest where there is a GPU",

@@ -83,9 +83,6 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     tolerance_ns: int
     device: str
     """For people: what to look at when it fails."""
-    address: str | None = None
-    """Of another host, where it comes from there."""
-    server_key: str | None = None
 
     @property
     def period_ns(self) -> int:
@@ -101,8 +98,6 @@ class FusionPlan(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     """The model's directory."""
     options: FusionOptions = FusionOptions()
-    keys: str | None = None
-    """Our key directory, where a stream comes from another host."""
 
     @property
     def max_wait_ns(self) -> int:
@@ -140,7 +135,6 @@ def plan_fusion(
         reference=reference,
         model=str(model.folder.resolve()),
         options=options,
-        keys=str(remote.keys) if remote else None,
     )
 
 
@@ -170,12 +164,8 @@ def _offered(sensors: dict[str, Sensor], remote: Remote | None) -> list[StreamPl
         if (name := sensor.options.driver)
     ]
     there = [
-        msgspec.structs.replace(
-            planned_stream(
-                topic, default_frame(topic), topic_kind(topic).rate_hz, f"the host at {at.address}"
-            ),
-            address=at.address,
-            server_key=str(at.server_key),
+        planned_stream(
+            topic, default_frame(topic), topic_kind(topic).rate_hz, f"the host at {at.address}"
         )
         for topic, at in (remote.topics if remote else {}).items()
         if topic_kind(topic).is_sensor

@@ -42,7 +42,7 @@ from fusion_rt.perception import Mounts, Perception, open_model
 from fusion_rt.session import Session
 from fusion_rt.transport.inbox import Arrival
 from fusion_rt.transport.publisher import Publisher
-from fusion_rt.transport.subscriber import Subscriber, TcpSource
+from fusion_rt.transport.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 _LOOK_NS = 20 * NS_PER_MS
@@ -90,10 +90,7 @@ class FusionRunner:
         """Until told to stop."""
         topics = [stream.topic for stream in self._plan.streams]
         with contextlib.ExitStack() as opened:
-            remotes = _remotes(self._plan)
-            inbox = opened.enter_context(
-                Subscriber(topics, self._session, self._clock, _QUEUED, remotes)
-            )
+            inbox = opened.enter_context(Subscriber(topics, self._session, self._clock, _QUEUED))
             publisher = opened.enter_context(
                 Publisher(FUSION_TOPIC, self._session, self._clock, "fuse")
             )
@@ -334,11 +331,3 @@ def antenna_m(plan: FusionPlan, calibration: Calibration) -> tuple[float, float,
 def _opened(inbox: Subscriber, arrival: Arrival) -> Message | None:
     received = inbox.open(arrival)
     return None if received is None else received.message
-
-
-def _remotes(plan: FusionPlan) -> dict[str, TcpSource]:
-    return {
-        stream.topic: TcpSource(stream.address, Path(stream.server_key), Path(plan.keys))
-        for stream in plan.streams
-        if stream.address and stream.server_key and plan.keys
-    }

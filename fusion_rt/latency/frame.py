@@ -8,7 +8,7 @@ import msgspec
 from fusion_rt.latency.rows import MemberRow, Outcome, Place
 
 
-class ArrivedHeader(Protocol):
+class TracedHeader(Protocol):
     """What the ledger reads of a message: the transport's header has it, and so can a test's."""
 
     @property

@@ -31,7 +31,7 @@ from fusion_rt.clock import NS_PER_S
 from fusion_rt.latency.alarms import watches_of
 from fusion_rt.latency.budgets import LatencyOptions
 from fusion_rt.latency.critical_path import blame, hops, quantities
-from fusion_rt.latency.frame import ArrivedHeader, Frame, member_row, place_at, whereabouts
+from fusion_rt.latency.frame import Frame, TracedHeader, member_row, place_at, whereabouts
 from fusion_rt.latency.histogram import Histogram
 from fusion_rt.latency.rows import (
     AlarmRow,
@@ -160,7 +160,7 @@ class Ledger:
         self._streams = {topic: _Stream(ns) for topic, ns in tolerances_ns.items()}
         self._sink: Callable[[AnyRow], None] = sink or _nowhere
 
-    def arrived(self, header: ArrivedHeader, recv_ns: int) -> Frame:
+    def arrived(self, header: TracedHeader, recv_ns: int) -> Frame:
         """A frame was handed out by the inbox; keep the token with it."""
         frame = Frame(
             topic=header.topic,

@@ -18,7 +18,7 @@ from fusion_rt.logs import display
 from fusion_rt.logs.options import FoxgloveOptions
 from fusion_rt.logs.protobuf import schema_bytes
 from fusion_rt.logs.recorder import FUSED_TOPIC
-from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig, rig_from
+from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig, rig_from, sensed
 from fusion_rt.logs.schemas import format_for
 from fusion_rt.logs.write import CAMERA_MODEL, SCENE, TRANSFORMS, encoded
 from fusion_rt.messages import Detections
@@ -138,7 +138,7 @@ def serve_session(
     """
     clock = session.clock()
     rig = logged_rig(rig_from(session.files, Path(session.run_dir))) if session.files else NO_RIG
-    wanted = tuple(topics) or (*session.sensors, FUSED_TOPIC, HEALTH_TOPIC)
+    wanted = tuple(topics) or (*sensed(session), FUSED_TOPIC, HEALTH_TOPIC)
     with (
         Subscriber(wanted, session, clock) as inbox,
         FoxgloveServer(rig, session.rig, options.port) as server,

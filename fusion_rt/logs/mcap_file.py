@@ -56,7 +56,9 @@ class McapFile:
         self._metadata: list[records.MetadataIndex] = []
 
     def start(self, profile: str, library: str) -> None:
+        """From then on whoever looks at the file sees what it is."""
         self._file.write(MAGIC, _bytes_of(records.Header(profile=profile, library=library)))
+        self._file.flush()
 
     def add_schema(self, name: str, encoding: str, data: bytes) -> int:
         """Its id."""

@@ -17,7 +17,7 @@ from fusion_rt.clock import NS_PER_MS, NS_PER_S, Clock
 from fusion_rt.logs.byte_queue import ByteQueue
 from fusion_rt.logs.options import RecordOptions
 from fusion_rt.logs.parts import Parts
-from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig, rig_from
+from fusion_rt.logs.rig import NO_RIG, LoggedRig, logged_rig, rig_from, sensed
 from fusion_rt.logs.write import OWN, Encoded, encoded
 from fusion_rt.messages import Health, Mode
 from fusion_rt.session import Session
@@ -179,7 +179,7 @@ def record_session(
     _give_way()
     clock, run_dir = session.clock(), Path(session.run_dir)
     rig = logged_rig(rig_from(session.files, run_dir)) if session.files else NO_RIG
-    topics = options.topics or (*session.sensors, FUSED_TOPIC, HEALTH_TOPIC, MOUNTING_TOPIC)
+    topics = options.topics or (*sensed(session), FUSED_TOPIC, HEALTH_TOPIC, MOUNTING_TOPIC)
     parts = Parts(Path(options.folder), rig, options, clock, counters)
     (run_dir / SAVE_REQUEST).unlink(missing_ok=True)
     with Subscriber(topics, session, clock, queue_depth=QUEUE_DEPTH) as inbox:

@@ -16,8 +16,12 @@ from fusion_rt.geometry import CameraModel, RigidTransform
 from fusion_rt.model_file import find_model
 from fusion_rt.rig import Rig, rig_from_file
 from fusion_rt.sensors import default_frame, kind_name
+from fusion_rt.session import Session
+from fusion_rt.topics import sensor_kinds, topic_kind
 from fusion_rt.yaml_file import read_yaml
 
+_REMOTE = "remote"
+"""Stands for the driver of a sensor that another host has: none is called so."""
 RIG_FILE = "rig.yaml"
 CALIBRATION_FILE = "calibration.yaml"
 
@@ -54,23 +58,35 @@ def logged_rig(rig: Rig) -> LoggedRig:
     )
 
 
+def sensed(session: Session) -> tuple[str, ...]:
+    """The sensor topics of a running rig, those of other hosts too."""
+    return (*session.sensors, *(t for t in session.sources if topic_kind(t).is_sensor))
+
+
 def rig_from(files: Mapping[str, bytes], source: Path, model: str | None = None) -> Rig:
     """The rig whose files a log or a session holds; `source` is named where it is wrong.
 
-    Its sensors need not be here: drivers that do not load are taken at their word. Other hosts'
-    topics are left out, and so is its fusion where the model is not here; `model` names another, by
-    its path from here. Raises ConfigErrors.
+    Its sensors need not be here: drivers that do not load are taken at their word, and sensors of
+    other hosts are its own. Its fusion is left out where the model is not here; `model` names
+    another, by its path from here. Raises ConfigErrors.
     """
     with _written(files) as folder:
         file = read_yaml(folder / RIG_FILE)
         tree = {**file.tree, "calibration": CALIBRATION_FILE}
-        tree.pop("remote", None)
+        elsewhere = sensors_elsewhere(tree.pop("remote", None))
         _take_model(tree, model)
-        if isinstance(sensors := tree.get("sensors"), dict):
-            tree["sensors"] = {topic: _plain(topic, entry) for topic, entry in sensors.items()}
+        if isinstance(sensors := tree.get("sensors", {}), dict):
+            here = {topic: _plain(topic, entry) for topic, entry in sensors.items()}
+            tree["sensors"] = here | elsewhere
         named = msgspec.structs.replace(file, name=f"{source}: {RIG_FILE}", tree=tree)
         rig = rig_from_file(named, folder / RIG_FILE, _driver_or_none)
     return msgspec.structs.replace(rig, source=source)
+
+
+def sensors_elsewhere(remote: object) -> dict[str, object]:
+    """Entries for the sensors of other hosts, from the section `remote` of a rig file."""
+    topics = remote.get("topics", {}) if isinstance(remote, dict) else {}
+    return {t: {"driver": _REMOTE} for t in topics if kind_name(t) in sensor_kinds()}
 
 
 def _take_model(tree: dict[str, Any], model: str | None) -> None:

@@ -7,14 +7,13 @@ newest message there is, and its payload is only looked at then.
 import contextlib
 import select
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 import zmq
 
 from fusion_rt.clock import NS_PER_S, Clock
-from fusion_rt.session import Session
+from fusion_rt.session import Session, TcpSource
 from fusion_rt.topics import topic_kind
 from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.inbox import Arrival, Inbox, PayloadSource, Received
@@ -36,18 +35,11 @@ _MAX_EVENTS = 64  # sockets served between two looks at all of them
 _MAX_LANES = 256
 
 
-class TcpSource(msgspec.Struct, frozen=True):
-    """Where a topic of another host is had."""
-
-    address: str
-    server_key: Path
-    """The other host's public key file."""
-    keys: Path
-    """Our own key directory."""
-
-
 class Subscriber:
-    """Receives `topics`. Use from one thread; close it, or use it in a `with`."""
+    """Receives `topics`, those of other hosts from where the session has them.
+
+    Use from one thread; close it, or use it in a `with`.
+    """
 
     def __init__(
         self,
@@ -55,14 +47,13 @@ class Subscriber:
         session: Session,
         clock: Clock,
         queue_depth: int | None = None,
-        remotes: Mapping[str, TcpSource] | None = None,
     ) -> None:
         """`queue_depth` makes every topic a queue of that many, whatever its row says."""
         self._clock = clock
         self.inboxes = {topic: Inbox(topic, topic_kind(topic), queue_depth) for topic in topics}
         self.strays: Counter[str] = Counter()
         """Bytes that belong to no topic of ours, by cause."""
-        remotes = remotes or {}
+        remote = {t: session.sources[t] for t in self.inboxes if t in session.sources}
         with contextlib.ExitStack() as stack:
             self._poller = select.epoll()
             stack.callback(self._poller.close)
@@ -72,16 +63,16 @@ class Subscriber:
             stack.callback(self._close_lanes)
             self._poller.register(self._listener.fileno(), select.EPOLLIN)
             context = stack.enter_context(zmq.Context())
-            local = [session.endpoint(topic) for topic in self.inboxes if topic not in remotes]
+            local = [session.endpoint(topic) for topic in self.inboxes if topic not in remote]
             self._asking = opened(zmq.SUB, context, stack)
             _ask_for_lanes(self._asking, local, self._listener.token)
             self._poller.register(self._asking.fileno(), select.EPOLLIN)
             self._remotes: dict[int, Socket] = {}
-            for topic, source in remotes.items():
-                remote = opened(zmq.SUB, context, stack)
-                _connect_securely(remote, topic, source)
-                self._remotes[remote.fileno()] = remote
-                self._poller.register(remote.fileno(), select.EPOLLIN)
+            for topic, source in remote.items():
+                link = opened(zmq.SUB, context, stack)
+                _connect_securely(link, topic, source)
+                self._remotes[link.fileno()] = link
+                self._poller.register(link.fileno(), select.EPOLLIN)
             self._resources = stack.pop_all()
 
     def receive(self, timeout_ns: int) -> Received | None:
@@ -242,7 +233,7 @@ def _ask_for_lanes(asking: Socket, endpoints: Iterable[str], token: bytes) -> No
 
 
 def _connect_securely(remote: Socket, topic: str, source: TcpSource) -> None:
-    be_client(remote, load_own_keys(source.keys), load_public_key(source.server_key))
+    be_client(remote, load_own_keys(Path(source.keys)), load_public_key(Path(source.server_key)))
     reconnect_quickly(remote)
     notice_silence(remote)
     remote.set(zmq.RCVHWM, _REMOTE_HIGH_WATER)

@@ -27,14 +27,14 @@ import numpy as np
 import psutil
 import zmq
 
-from fusion_rt.session import Session, start_session
+from fusion_rt.session import Session, TcpSource, start_session
 from fusion_rt.topics import topic_kind
 from fusion_rt.transport import wire
 from fusion_rt.transport.drops import Drop
 from fusion_rt.transport.lane import HEADER, RING, RingAnnouncement, requested_lane
 from fusion_rt.transport.security import be_server, create_keys, guarded, load_own_keys
 from fusion_rt.transport.slots import SlotStore
-from fusion_rt.transport.subscriber import Subscriber, TcpSource
+from fusion_rt.transport.subscriber import Subscriber
 from tests.fuzz.bad_files import BadFiles
 from tests.fuzz.mutations import damaged_bytes, damaged_fields, lying_fields
 from tests.transport.samples import every_message
@@ -215,10 +215,10 @@ class RemoteTarget:
         be_server(self._server, load_own_keys(keys))
         self._server.bind("tcp://127.0.0.1:*")
         address = self._server.get_string(zmq.LAST_ENDPOINT)
-        source = TcpSource(address, next(keys.glob("*.key")), keys)
-        remotes = dict.fromkeys(_MESSAGES, source)
+        source = TcpSource(address, str(next(keys.glob("*.key"))), str(keys))
+        there = msgspec.structs.replace(session, sources=dict.fromkeys(_MESSAGES, source))
         self._subscriber = self._stack.enter_context(
-            Subscriber(_MESSAGES, session, session.clock(), 4 * _BATCH, remotes)
+            Subscriber(_MESSAGES, there, session.clock(), 4 * _BATCH)
         )
         for _ in _MESSAGES:
             self._server.recv()

@@ -135,7 +135,7 @@ def test_a_write_that_fails_leaves_whole_chunks_and_goes_on_later(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.writev", failing)
+        patch.setattr("os.pwrite", failing)
         bench.write(1)
     assert writes
     bench.write(6)

@@ -11,7 +11,7 @@ from fusion_rt.errors import LogError
 from fusion_rt.logs.read import LogReader
 from fusion_rt.logs.rig import logged_rig
 from fusion_rt.logs.write import LogWriter
-from fusion_rt.replay.rig_file import write_replayed_rig
+from fusion_rt.replay.rig_file import RigReplay, write_replayed_rig
 from fusion_rt.rig import find_rig, load_rig
 from tests.logs.drives import drive
 
@@ -43,7 +43,9 @@ def test_everything_recorded_is_sent_once_all_are_ready(log: Path, tmp_path: Pat
 
 def test_sensors_that_stay_live_keep_their_entry(log: Path, tmp_path: Path) -> None:
     with LogReader(log) as reader:
-        path = write_replayed_rig(reader, tmp_path, ["camera"], tmp_path / "go", 2, None)
+        path = write_replayed_rig(
+            reader, tmp_path, tmp_path / "go", RigReplay(live=("camera",), from_s=2)
+        )
     sensors = yaml.safe_load(path.read_text())["sensors"]
     assert sensors["camera/front"]["driver"] == "synthetic"
     assert sensors["lidar/top"]["driver"] == "replay"
@@ -54,4 +56,4 @@ def test_sensors_that_stay_live_keep_their_entry(log: Path, tmp_path: Path) -> N
 def test_a_sensor_that_is_not_there_cannot_stay_live(log: Path, tmp_path: Path) -> None:
     said = 'expected a sensor of the rig to be live, got "radar"; known: camera/front'
     with LogReader(log) as reader, pytest.raises(LogError, match=said):
-        write_replayed_rig(reader, tmp_path, ["radar"], tmp_path / "go", 0, None)
+        write_replayed_rig(reader, tmp_path, tmp_path / "go", RigReplay(live=("radar",)))

@@ -7,13 +7,14 @@ import socket
 import threading
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from fusion_rt.clock import NS_PER_MS, RigClock
-from fusion_rt.session import Session
+from fusion_rt.session import Session, TcpSource
 from fusion_rt.transport.publisher import Publisher, TcpOffer
 from fusion_rt.transport.security import ALLOWED, create_keys
-from fusion_rt.transport.subscriber import Subscriber, TcpSource
+from fusion_rt.transport.subscriber import Subscriber
 from tests.transport.samples import GPS, gps_fix
 from tests.transport.waiting import join, until
 
@@ -77,8 +78,9 @@ def test_a_link_that_went_silent_is_had_again(
         gps = stack.enter_context(Publisher(GPS, session, clock, offer=offer))
         port = gps._audiences[1]._socket.get_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1]
         cable = stack.enter_context(contextlib.closing(Cable(int(port))))
-        remotes = {GPS: TcpSource(cable.address, public, tmp_path / "station")}
-        subscriber = stack.enter_context(Subscriber([GPS], session, clock, remotes=remotes))
+        source = TcpSource(cable.address, str(public), str(tmp_path / "station"))
+        there = msgspec.structs.replace(session, sources={GPS: source})
+        subscriber = stack.enter_context(Subscriber([GPS], there, clock))
         join(gps, subscriber, gps_fix(1))
         cable.is_pulled.set()
         until(lambda: not cable.is_pulled.is_set(), "the cable to be pulled")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -13,7 +14,7 @@ import zmq.utils.monitor
 
 from fusion_rt.clock import NS_PER_MS, RigClock
 from fusion_rt.errors import KeyFileError, PublisherError
-from fusion_rt.session import Session
+from fusion_rt.session import Session, TcpSource
 from fusion_rt.transport.publisher import Publisher, TcpOffer
 from fusion_rt.transport.security import (
     ALLOWED,
@@ -23,7 +24,7 @@ from fusion_rt.transport.security import (
     load_own_keys,
     load_public_key,
 )
-from fusion_rt.transport.subscriber import Subscriber, TcpSource
+from fusion_rt.transport.subscriber import Subscriber
 from tests.transport.samples import CAMERA, GPS, camera_frame, gps_fix, is_whole
 from tests.transport.waiting import join, open_files, receive, until
 
@@ -64,14 +65,19 @@ def address_of(publisher: Publisher) -> str:
 
 
 def source(publisher: Publisher, vehicle: Path, own: Path) -> TcpSource:
-    return TcpSource(address_of(publisher), vehicle / "vehicle.key", own)
+    return TcpSource(address_of(publisher), str(vehicle / "vehicle.key"), str(own))
+
+
+def hearing(session: Session, source: TcpSource) -> Session:
+    """The session as of the other host, which has the camera from here."""
+    return msgspec.structs.replace(session, sources={CAMERA: source})
 
 
 def test_a_host_that_is_allowed_receives_whole_messages(
     session: Session, clock: RigClock, camera: Publisher, vehicle: Path, station: Path
 ) -> None:
-    remotes = {CAMERA: source(camera, vehicle, station)}
-    with Subscriber([CAMERA], session, clock, queue_depth=100, remotes=remotes) as subscriber:
+    there = hearing(session, source(camera, vehicle, station))
+    with Subscriber([CAMERA], there, clock, queue_depth=100) as subscriber:
         join(camera, subscriber, camera_frame(0))
         for number in range(1, 6):
             camera.publish(camera_frame(number))
@@ -86,10 +92,10 @@ def test_a_host_that_is_allowed_receives_whole_messages(
 def test_a_subscriber_hears_local_and_remote_topics(
     session: Session, clock: RigClock, camera: Publisher, vehicle: Path, station: Path
 ) -> None:
-    remotes = {CAMERA: source(camera, vehicle, station)}
+    there = hearing(session, source(camera, vehicle, station))
     with (
         Publisher(GPS, session, clock) as gps,
-        Subscriber([CAMERA, GPS], session, clock, remotes=remotes) as subscriber,
+        Subscriber([CAMERA, GPS], there, clock) as subscriber,
     ):
         join(gps, subscriber, gps_fix(1))
         join(camera, subscriber, camera_frame(2))
@@ -101,16 +107,17 @@ def test_a_subscriber_hears_local_and_remote_topics(
 def test_a_host_that_is_not_allowed_hears_nothing(
     session: Session, clock: RigClock, camera: Publisher, vehicle: Path, stranger: Path
 ) -> None:
-    remotes = {CAMERA: source(camera, vehicle, stranger)}
-    with Subscriber([CAMERA], session, clock, remotes=remotes) as subscriber:
+    there = hearing(session, source(camera, vehicle, stranger))
+    with Subscriber([CAMERA], there, clock) as subscriber:
         assert_hears_nothing(camera, subscriber)
 
 
 def test_a_host_whose_server_is_another_hears_nothing(
     session: Session, clock: RigClock, camera: Publisher, station: Path, stranger: Path
 ) -> None:
-    remotes = {CAMERA: TcpSource(address_of(camera), stranger / "stranger.key", station)}
-    with Subscriber([CAMERA], session, clock, remotes=remotes) as subscriber:
+    other = TcpSource(address_of(camera), str(stranger / "stranger.key"), str(station))
+    there = hearing(session, other)
+    with Subscriber([CAMERA], there, clock) as subscriber:
         assert_hears_nothing(camera, subscriber)
 
 
@@ -273,9 +280,9 @@ def test_an_address_that_cannot_be_bound_is_refused_and_leaves_nothing(
 def test_a_subscriber_without_keys_is_refused_and_leaves_nothing(
     session: Session, clock: RigClock, camera: Publisher, vehicle: Path, tmp_path: Path
 ) -> None:
-    remotes = {CAMERA: source(camera, vehicle, tmp_path / "nothing")}
+    there = hearing(session, source(camera, vehicle, tmp_path / "nothing"))
     before = open_files()
     with pytest.raises(KeyFileError, match="expected one"):
-        Subscriber([CAMERA], session, clock, remotes=remotes)
+        Subscriber([CAMERA], there, clock)
     gc.collect()
     assert open_files() == before
