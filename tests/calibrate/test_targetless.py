@@ -155,7 +155,7 @@ def test_a_recorded_crossing_comes_back_to_the_reference() -> None:
 def test_a_recorded_road_comes_back_to_the_calibration_published_with_it(monkeypatch) -> None:
     """Bushes left and right, posts and rails: at 5 degrees of pitch bushes fit bushes as well.
 
-    Its nearest sharp edges are 10 m away, which leaves the optical axis open to 5 cm or so.
+    One scene like this leaves the optical axis open to 5 cm or so.
     """
     monkeypatch.setattr(targetless, "REPEATS", 4)
     folder = recording("kitti/training")
