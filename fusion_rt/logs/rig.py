@@ -84,9 +84,10 @@ def rig_from(files: Mapping[str, bytes], source: Path, model: str | None = None)
 
 
 def sensors_elsewhere(remote: object) -> dict[str, object]:
-    """Entries for the sensors of other hosts, from the section `remote` of a rig file."""
-    topics = remote.get("topics", {}) if isinstance(remote, dict) else {}
-    return {t: {"driver": _REMOTE} for t in topics if kind_name(t) in sensor_kinds()}
+    """Entries for the sensors of other hosts, from what stands as section `remote` of a rig."""
+    topics = remote.get("topics") if isinstance(remote, dict) else None
+    named = [t for t in topics if isinstance(t, str)] if isinstance(topics, dict) else []
+    return {t: {"driver": _REMOTE} for t in named if kind_name(t) in sensor_kinds()}
 
 
 def _take_model(tree: dict[str, Any], model: str | None) -> None:

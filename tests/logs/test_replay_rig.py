@@ -9,7 +9,7 @@ import yaml
 
 from fusion_rt.errors import LogError
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.rig import logged_rig
+from fusion_rt.logs.rig import logged_rig, sensors_elsewhere
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.replay.rig_file import RigReplay, write_replayed_rig
 from fusion_rt.rig import find_rig, load_rig
@@ -22,6 +22,22 @@ def log(tmp_path: Path) -> Path:
         for one in drive(1.5):
             writer.write(one)
     return tmp_path / "a.mcap"
+
+
+@pytest.mark.parametrize(
+    ("remote", "topics"),
+    [
+        ("{keys: k, topics: {lidar/far: 'tcp://a:1', heartbeat/x: 'tcp://a:2'}}", ["lidar/far"]),
+        ("{topics: {7: x, 2026-11-21: y}}", []),
+        ("{topics: [1]}", []),
+        ("[]", []),
+        ("{listen: {lidar/top: 'tcp://a:1'}}", []),
+    ],
+)
+def test_sensors_of_other_hosts_are_found_in_whatever_a_log_holds(
+    remote: str, topics: list[str]
+) -> None:
+    assert list(sensors_elsewhere(yaml.safe_load(remote))) == topics
 
 
 @pytest.mark.process
