@@ -9,10 +9,11 @@ import yaml
 
 from fusion_rt.errors import LogError
 from fusion_rt.logs.read import LogReader
-from fusion_rt.logs.rig import logged_rig, sensors_elsewhere
+from fusion_rt.logs.rig import logged_rig, sensed, sensors_elsewhere
 from fusion_rt.logs.write import LogWriter
 from fusion_rt.replay.rig_file import RigReplay, write_replayed_rig
 from fusion_rt.rig import find_rig, load_rig
+from fusion_rt.session import Session, TcpSource
 from tests.logs.drives import drive
 
 
@@ -38,6 +39,19 @@ def test_sensors_of_other_hosts_are_found_in_whatever_a_log_holds(
     remote: str, topics: list[str]
 ) -> None:
     assert list(sensors_elsewhere(yaml.safe_load(remote))) == topics
+
+
+def test_sensors_of_other_hosts_are_recorded_and_shown_like_our_own() -> None:
+    there = TcpSource("tcp://a:1", "a.key", "keys")
+    session = Session(
+        run_dir="run",
+        rig="demo",
+        clock_offset_ns=0,
+        supervisor_pid=1,
+        sensors={"camera/front": {}},
+        sources={"lidar/far": there, "heartbeat/x": there},
+    )
+    assert sensed(session) == ("camera/front", "lidar/far")
 
 
 @pytest.mark.process
