@@ -50,7 +50,7 @@ class DiskFile:
                 self._add(memoryview(piece))
             self._spill()
         except OSError as error:
-            self._cut(start)
+            self._cut_or_leave(start)
             raise self._refused(error) from error
 
     def flush(self) -> None:
@@ -62,8 +62,11 @@ class DiskFile:
             raise self._refused(error) from error
 
     def sync(self) -> None:
-        """Return once all that was flushed would survive a power cut."""
-        os.fsync(self._fd)
+        """Return once all that was flushed would survive a power cut. Raises LogError."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._refused(error) from error
 
     def close(self) -> None:
         """Without a word about a last block that there was no room for: `flush` has one."""
@@ -117,6 +120,12 @@ class DiskFile:
                     continue
                 raise
             data, at = data[count:], at + count
+
+    def _cut_or_leave(self, size: int) -> None:
+        try:
+            self._cut(size)
+        except OSError:  # the disk is gone: what it has, it has
+            self.size = self._staged_at = size
 
     def _cut(self, size: int) -> None:
         """Back to what the file was."""

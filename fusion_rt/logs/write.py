@@ -127,7 +127,8 @@ class LogWriter:
     def sync(self) -> None:
         """As flush, and return once it would survive a power cut."""
         self.flush()
-        self._file.sync()
+        with self._noting_failure():
+            self._file.sync()
 
     def close(self) -> None:
         """Make the file whole; one that could not be written keeps what it has, unfinished."""

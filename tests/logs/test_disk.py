@@ -129,6 +129,27 @@ def test_a_last_block_that_finds_no_room_is_told(
     file.close()
 
 
+def test_a_disk_that_is_gone_is_told_and_nothing_else_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = DiskFile(tmp_path / "log")
+    file.write(b"x" * 5000)
+    file.flush()
+
+    def gone(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        for name in ("pwrite", "pread", "ftruncate", "fsync"):
+            patch.setattr(os, name, gone)
+        with pytest.raises(LogError, match="Input/output error"):
+            file.write(b"y" * 9000)
+        with pytest.raises(LogError, match="Input/output error"):
+            file.sync()
+        file.close()
+    assert (tmp_path / "log").read_bytes() == b"x" * 5000
+
+
 def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"mine")
     with pytest.raises(LogError, match="expected a new file"):
