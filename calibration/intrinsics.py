@@ -28,7 +28,7 @@ from fusion_rt.calibrate.result_file import (
     with_camera,
     write_calibration_file,
 )
-from fusion_rt.calibration_file import Residuals
+from fusion_rt.calibration_file import Made, Residuals
 from fusion_rt.clock import RigClock
 from fusion_rt.errors import CalibrationError
 
@@ -75,12 +75,13 @@ def main(
     fusion-rt calibrate intrinsics pictures/ --columns 10 --rows 7 --square-mm 60 --marker-mm 45
     --output car.calibration.yaml --picture errors.png
     """
-    board: Board = Chessboard(columns=columns, rows=rows, square_m=square_mm / _MM_PER_M)
+    side_m = square_mm / _MM_PER_M
+    board: Board = Chessboard(columns=columns, rows=rows, square_m=side_m)
     if marker_mm is not None:
         board = Charuco(
             columns=columns,
             rows=rows,
-            square_m=square_mm / _MM_PER_M,
+            square_m=side_m,
             marker_m=marker_mm / _MM_PER_M,
             dictionary=dictionary,
             is_legacy=legacy,
@@ -100,15 +101,19 @@ def main(
     if picture is not None:
         save_picture(reprojection_picture(found), picture)
     if output is not None:
-        residuals = Residuals(
-            rms_px=round(found.rms_px, 4),
-            sd_focal_px=round(found.focal_sd_px, 3),
-            observations=sum(len(view.pixels) for view in found.views),
-        )
-        method = f"{len(found.views)} views of a board"
-        made = made_from(method, files, RigClock.starting_now(), residuals, valid_days)
+        made = _made(found, files, valid_days)
         file = with_camera(read_calibration_file(output), frame, found.camera, made)
         write_calibration_file(file, output)
+
+
+def _made(found: Intrinsics, files: Sequence[Path], valid_days: int | None) -> Made:
+    residuals = Residuals(
+        rms_px=round(found.rms_px, 4),
+        sd_focal_px=round(found.focal_sd_px, 3),
+        observations=sum(len(view.pixels) for view in found.views),
+    )
+    method = f"{len(found.views)} views of a board"
+    return made_from(method, files, RigClock.starting_now(), residuals, valid_days)
 
 
 def _image_files(paths: Sequence[Path]) -> list[Path]:
